@@ -1,0 +1,64 @@
+# Every target sets up what it needs. `make` alone lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+# One thread per process: the programs run one process per core.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+# The ledgers sync every row to disk; tests keep theirs in memory where the machine has a file system for it.
+TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system-packages demo test test-all check bench fmt clean lock
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+
+$(READY): pyproject.toml deploy/constraints.txt deploy/requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q "$$(grep '^torch==' deploy/constraints.txt)"
+	$(BIN)/pip install -q --no-deps --require-hashes -r deploy/requirements.lock
+	$(BIN)/pip install -q --no-deps -e .
+	@touch $@
+
+setup: $(READY) ## Make .venv and install everything into it (once)
+
+system-packages: ## Install the Debian packages that only some tests need (as root)
+	@missing=$$(grep -v '^#' deploy/system-packages.txt | while read -r p; do \
+	  dpkg-query -W -f='$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || echo "$$p"; done); \
+	if [ -n "$$missing" ]; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
+
+demo: $(READY) ## Three phantom hospitals train together; prints the path of the report
+	@$(BIN)/wardround-sim demo --out build/demo
+
+test: $(READY) ## Unit tests
+	TMPDIR=$(TEST_TMP) $(BIN)/pytest -m "not statistical and not end_to_end and not gpu" $(ARGS)
+
+test-all: $(READY) ## All tests, the slow ones too
+	TMPDIR=$(TEST_TMP) $(BIN)/pytest $(ARGS)
+
+check: $(READY) ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Benchmarks: a table, and build/bench/*.json
+	$(BIN)/python -m benchmarks
+
+fmt: $(READY) ## Format, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## Renew deploy/requirements.lock; torch is pinned in deploy/constraints.txt
+	mkdir -p build
+	echo 'torch ; python_version < "3"' > build/no-torch.txt
+	grep -v '^torch==' deploy/constraints.txt > build/constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra simulation --extra dev --override build/no-torch.txt \
+	  -c build/constraints.txt --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --upgrade -o deploy/requirements.lock
+
+clean: ## Remove the environment and everything built
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

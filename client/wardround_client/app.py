@@ -1,0 +1,69 @@
+"""The site's ClientApp: Flower messages in, packets to the guard, Flower messages out.
+
+The only module of this package that knows Flower. Stock SuperNodes, app bundles and ``Context.state`` are
+not used: a site never executes code that somebody sent, and its state lies in its own databases.
+
+Privacy: an error leaves as its code and nothing else.
+
+References: ARCHITECTURE.md, "Flower at the edge".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from wardround_common.errors import ProtocolError, WardroundError
+from wardround_common.messages import EXCHANGES, Packet
+
+CLIENT_APP_RAISED = 2
+
+
+def make_client_app(handle: Callable[[Packet], Packet]) -> ClientApp:
+    """A ClientApp that answers each of the six exchanges with ``handle``.
+
+    Args:
+        handle: The site's guard: a request packet in, the reply packet out; its ``WardroundError``s are
+            sent as their code.
+    """
+    app = ClientApp()
+
+    def answer(message: Message, context: Context) -> Message:
+        try:
+            return Message(_to_record(handle(_to_packet(message.content))), reply_to=message)
+        except WardroundError as error:
+            return Message(Error(CLIENT_APP_RAISED, error.code), reply_to=message)
+
+    for exchange in EXCHANGES:
+        app.query(exchange)(answer)
+    return app
+
+
+def _to_record(packet: Packet) -> RecordDict:
+    record = RecordDict({"packet": ConfigRecord({"envelope": packet.envelope})})
+    if packet.array is not None:
+        data = packet.array.astype("<u4", copy=False).tobytes()
+        array = Array(dtype="uint32", shape=packet.array.shape, stype="raw", data=data)
+        record["arrays"] = ArrayRecord({"ring": array})
+    return record
+
+
+def _to_packet(record: RecordDict) -> Packet:
+    """The packet in a Flower record, which anybody may have made."""
+    envelope = record.config_records["packet"]["envelope"] if "packet" in record.config_records else None
+    arrays = record.array_records.get("arrays")
+    ring = None if arrays is None else arrays.get("ring")
+    known = len(record) == (1 if arrays is None else 2) and (arrays is None or set(arrays) == {"ring"})
+    shaped = ring is None or (
+        ring.dtype == "uint32" and len(ring.shape) == 1 and len(ring.data) == 4 * ring.shape[0]
+    )
+    if not isinstance(envelope, bytes) or not known or not shaped:
+        raise ProtocolError(
+            "expected a record of one envelope and at most one array of 32-bit words",
+            remedy="Check that both ends run the same version of Wardround.",
+            code="message.malformed",
+        )
+    return Packet(envelope, None if ring is None else np.frombuffer(ring.data, dtype="<u4"))

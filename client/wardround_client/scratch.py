@@ -1,0 +1,128 @@
+"""What a site must keep while a study runs and must never put into a backup.
+
+Per (study, round, kind): the fresh secret that all of the round's randomness comes from, and the finished
+output. Per study: the state that the site accepted last, and the one that it is about to accept. A spend
+whose secret is gone is void.
+
+Not here: what was spent (``ledger``), what was said (``secagg.record``).
+
+Rules:
+
+* A secret is written once and never replaced.
+* An output is written once; its digest stands in the ledger.
+
+Privacy: secrets and outputs undo the noise; this file stays at the site, readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from wardround_common.errors import StorageError
+from wardround_common.state import StudyState
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS round (
+    plan BLOB NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL,
+    secret BLOB NOT NULL, output BLOB,
+    PRIMARY KEY (plan, round, kind)
+) STRICT;
+CREATE TABLE IF NOT EXISTS state (
+    plan BLOB NOT NULL, digest BLOB NOT NULL, updates INTEGER NOT NULL,
+    vector BLOB NOT NULL, average BLOB NOT NULL, momentum BLOB NOT NULL,
+    PRIMARY KEY (plan, digest)
+) STRICT;
+"""
+
+
+class Scratch:
+    """The scratch database of a site.
+
+    Args:
+        path: The SQLite file; made if absent, with mode 0600.
+
+    Raises:
+        StorageError: It cannot be opened, read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _translated():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def secret(self, plan: bytes, number: int, kind: str, *, make: Callable[[], bytes]) -> bytes:
+        """The 32-byte secret of a round, made by ``make`` when it is asked for the first time."""
+        with _translated():
+            self._db.execute(
+                "INSERT OR IGNORE INTO round (plan, round, kind, secret) VALUES (?, ?, ?, ?)",
+                (plan, number, kind, make()),
+            )
+            row = self._db.execute(
+                "SELECT secret FROM round WHERE plan = ? AND round = ? AND kind = ?", (plan, number, kind)
+            ).fetchone()
+        return bytes(row[0])
+
+    def keep_output(self, plan: bytes, number: int, kind: str, output: npt.NDArray[np.uint32]) -> None:
+        """Store the finished output of a round, an array of ring words [P]; a second one is not stored."""
+        with _translated():
+            self._db.execute(
+                "UPDATE round SET output = ? WHERE plan = ? AND round = ? AND kind = ? AND output IS NULL",
+                (output.astype("<u4", copy=False).tobytes(), plan, number, kind),
+            )
+
+    def output(self, plan: bytes, number: int, kind: str) -> npt.NDArray[np.uint32] | None:
+        """The finished output of a round as a new array, or None where there is none."""
+        with _translated():
+            row = self._db.execute(
+                "SELECT output FROM round WHERE plan = ? AND round = ? AND kind = ?", (plan, number, kind)
+            ).fetchone()
+        return None if row is None or row[0] is None else np.frombuffer(row[0], dtype="<u4").copy()
+
+    def keep_state(self, plan: bytes, state: StudyState, *, beside: bytes) -> None:
+        """Store a state, and forget all others of the study but the one with digest ``beside``."""
+        arrays = (a.astype("<f4").tobytes() for a in (state.vector, state.average, state.momentum))
+        with _translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM state WHERE plan = ? AND digest <> ?", (plan, beside))
+            self._db.execute(
+                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?, ?)",
+                (plan, state.digest, state.updates, *arrays),
+            )
+            self._db.execute("COMMIT")
+
+    def state(self, plan: bytes, digest: bytes) -> StudyState | None:
+        """The state with that digest, or None where it is not stored."""
+        with _translated():
+            row = self._db.execute(
+                "SELECT updates, vector, average, momentum FROM state WHERE plan = ? AND digest = ?",
+                (plan, digest),
+            ).fetchone()
+        if row is None:
+            return None
+        vector, average, momentum = (np.frombuffer(blob, dtype="<f4") for blob in row[1:])
+        return StudyState(updates=row[0], vector=vector, average=average, momentum=momentum)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(
+            f"the scratch database cannot be used: {error}",
+            remedy="Check free space and permissions of the site's data folder.",
+            code="storage.scratch",
+        ) from error

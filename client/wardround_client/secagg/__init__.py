@@ -1,0 +1,10 @@
+"""Secure aggregation at a site: what it checks, what it answers, and what it never does twice.
+
+Privacy: only masked vectors and shares of one-attempt secrets leave; see ``session``.
+"""
+
+from wardround_client.secagg.announcement import Announcement, read_start
+from wardround_client.secagg.record import AcceptedRound, ProtocolRecord
+from wardround_client.secagg.session import SiteSession
+
+__all__ = ["AcceptedRound", "Announcement", "ProtocolRecord", "SiteSession", "read_start"]

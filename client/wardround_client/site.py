@@ -1,0 +1,243 @@
+"""The site's guard: what is approved runs, everything else is refused.
+
+A site approves the exact digest of a plan; every message names a digest, and one that was not approved is
+refused before it is looked at further.
+
+Not here: the order of a round (``rounds``), Flower (``app``), keys on disk and enrolment.
+
+Rules:
+
+* Default deny.
+* One attempt at a time: a new START ends the attempt before it.
+* A request that arrives a second time, unchanged, gets the reply that it got before.
+
+Privacy: replies are what ``rounds`` yields; an error leaves as its code.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from wardround_client.catalogue import Catalogue
+from wardround_client.ledger import Ledger, Limits
+from wardround_client.policy import SitePolicy
+from wardround_client.rounds import Conversation, run_round
+from wardround_client.scratch import Scratch
+from wardround_client.study import RoundSecret, SiteParts, SiteStudy
+from wardround_client.tasks import load_task
+from wardround_client.tasks.interface import RuntimeFlags, Task
+from wardround_common.accounting import check_precision, evaluate_event, train_event
+from wardround_common.errors import ConsentError, ProtocolError
+from wardround_common.logs import event
+from wardround_common.messages import Packet, Signer, peek_request
+from wardround_common.models import layout_of
+from wardround_common.plan import StudyPlan
+from wardround_common.plan_checks import check_plan
+from wardround_common.trust import open_plan, plan_digest
+
+SCRATCH = "scratch"
+"""Folder for what no backup may hold."""
+
+
+def system_secret(plan: bytes, number: int, kind: str) -> bytes:
+    """A round's secret from the operating system."""
+    return os.urandom(32)
+
+
+class Site:
+    """One hospital.
+
+    Args:
+        home: The site's data folder; made if absent, for its owner only.
+        signer: The site's name and identity key.
+        policy: The site's own limits.
+        flags: What its machine is good at.
+        today: Its clock.
+        round_secret: Source of round secrets; anything but the operating system is for simulations and tests.
+        entropy: Source of one-attempt keys; likewise.
+        simulation_id: Marks the ledger of a simulation; None where deployed.
+        task: Finds a plan's task by name.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        signer: Signer,
+        policy: SitePolicy = SitePolicy(),
+        flags: RuntimeFlags = RuntimeFlags(),
+        today: Callable[[], datetime.date] = datetime.date.today,
+        round_secret: RoundSecret = system_secret,
+        entropy: Callable[[int], bytes] = os.urandom,
+        simulation_id: bytes | None = None,
+        task: Callable[[str], Task] = load_task,
+    ) -> None:
+        self._policy = policy
+        self._today = today
+        self._name = signer.name
+        self._task = task
+        self._parts = SiteParts(
+            signer=signer,
+            policy=policy,
+            ledger=open_ledger(home, policy=policy, simulation_id=simulation_id),
+            scratch=Scratch(home / SCRATCH / "scratch.sqlite"),
+            record_path=home / "protocol.sqlite",
+            flags=flags,
+            today=today,
+            round_secret=round_secret,
+            entropy=entropy,
+        )
+        self._studies: dict[bytes, SiteStudy] = {}
+        self._most_sites = 0
+        self._conversation: Conversation | None = None
+        self._last: tuple[bytes, Packet] | None = None
+
+    def close(self) -> None:
+        """Close the databases."""
+        for study in self._studies.values():
+            study.close()
+        self._parts.ledger.shut()
+        self._parts.scratch.close()
+
+    def approve(self, signed_plan: bytes, catalogue: Catalogue) -> StudyPlan:
+        """Approve exactly this plan on exactly this catalogue, and reserve its whole cost.
+
+        Args:
+            signed_plan: The plan as the lead signed it.
+            catalogue: The images that it may use.
+
+        Raises:
+            ProtocolError, ConfigError, ConsentError: The plan is not acceptable (``check_consent``).
+            PrivacyError: It would overdraw a limit.
+        """
+        plan = open_plan(signed_plan, today=self._today())
+        check_consent(plan, name=self._name, policy=self._policy)
+        members = zip(catalogue.patient_keys, (int(side) for side in catalogue.side_P), strict=True)
+        self._parts.ledger.register(catalogue.snapshot, members)
+        self._parts.ledger.approve(plan, plan_digest(plan), snapshot=catalogue.snapshot)
+        self._studies[plan_digest(plan)] = SiteStudy(
+            self._parts, plan=plan, catalogue=catalogue, task=self._task
+        )
+        self._most_sites = max(self._most_sites, len(plan.sites))
+        event("plan.approved", site=self._name, study=plan.study, plan=plan_digest(plan).hex())
+        return plan
+
+    def handle(self, request: Packet) -> Packet:
+        """Answer one request of the coordinator.
+
+        Raises:
+            WardroundError: The request is refused; its code may be sent.
+        """
+        if self._last is not None and self._last[0] == request.envelope:
+            return self._last[1]
+        self._last = None
+        claim = peek_request(request.envelope, sites=self._most_sites)
+        study = self._studies.get(claim.plan_digest)
+        if study is None:
+            raise ConsentError(
+                "a message belongs to a plan that was not approved here",
+                remedy="Read the plan, and approve its digest if the site agrees.",
+                code="consent.not_approved",
+            )
+        reply = self._start(study, request) if claim.type == "start" else self._go_on(request)
+        self._last = (request.envelope, reply)
+        return reply
+
+    def _start(self, study: SiteStudy, request: Packet) -> Packet:
+        self._end()
+        self._conversation = run_round(study, request)
+        return self._step(lambda conversation: next(conversation))
+
+    def _go_on(self, request: Packet) -> Packet:
+        return self._step(lambda conversation: conversation.send(request))
+
+    def _step(self, step: Callable[[Conversation], Packet]) -> Packet:
+        if self._conversation is None:
+            raise _nothing_open()
+        try:
+            return step(self._conversation)
+        except StopIteration:
+            self._end()
+            raise _nothing_open() from None
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
+
+
+def check_consent(plan: StudyPlan, *, name: str, policy: SitePolicy) -> None:
+    """Return only if the plan fits together and the site's policy permits it.
+
+    Looks at the plan alone: it is called before any file is opened.
+
+    Raises:
+        ConfigError: The plan's fields do not fit together.
+        ConsentError: ``consent.*``.
+        PrivacyError: The plan's noise is too little for its precision.
+    """
+    check_plan(plan)
+    refusals = (
+        (plan.site(name) is None, "not_named", "the plan does not name this site"),
+        (plan.task not in policy.tasks, "task", f"this site does not permit the task {plan.task!r}"),
+        (
+            plan.aggregation.minimum_cohort < policy.minimum_cohort,
+            "minimum_cohort",
+            f"the plan permits sums over {plan.aggregation.minimum_cohort} sites, this site wants at least "
+            f"{policy.minimum_cohort}",
+        ),
+    )
+    for refused, code, message in refusals:
+        if refused:
+            raise ConsentError(
+                message,
+                remedy="Ask the lead for another plan, or change this site's policy.",
+                code=f"consent.{code}",
+            )
+    check_precision(parameters=layout_of(plan).size, steps=plan.steps, delta=plan.privacy.target_delta)
+
+
+def confirm_noise(plan: StudyPlan) -> None:
+    """Return only if a second library agrees with the ledger's on what the plan's noise costs.
+
+    Imports torch, so it belongs to the approval by a person and not to every start of a site.
+
+    Raises:
+        PrivacyError: ``privacy.opinions_differ``.
+    """
+    from wardround_client.privacy.second_opinion import second_opinion
+
+    for planned in (train_event(plan, plan.steps), evaluate_event(plan)):
+        second_opinion([planned], delta=plan.privacy.target_delta)
+
+
+def open_ledger(home: Path, *, policy: SitePolicy, simulation_id: bytes | None = None) -> Ledger:
+    """The ledger in a site's data folder; its newest head lies in the folder that backups leave out."""
+    limits = Limits(
+        largest_epsilon=policy.largest_epsilon,
+        largest_delta=policy.largest_delta,
+        lifetime_epsilon=policy.lifetime_epsilon,
+        lifetime_delta=policy.lifetime_delta,
+    )
+    for folder in (home, home / SCRATCH):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Ledger(
+        home / "ledger.sqlite",
+        limits=limits,
+        head_path=home / SCRATCH / "ledger.head",
+        simulation_id=simulation_id,
+    )
+
+
+def _nothing_open() -> ProtocolError:
+    return ProtocolError(
+        "a message came that no attempt is waiting for",
+        remedy="Wait for the next round: the attempt that it belongs to is over here.",
+        code="round.not_open",
+    )

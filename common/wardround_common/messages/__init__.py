@@ -1,0 +1,76 @@
+"""The messages of a round: what they say (``bodies``) and how they are signed and opened (``envelope``).
+
+Not here: the order in which they are sent and what is checked about them (``secagg`` of each side).
+
+Privacy: see ``bodies``.
+"""
+
+from wardround_common.messages.bodies import (
+    CIPHERTEXT_BYTES,
+    EXCHANGES,
+    PARCEL,
+    SHARE_BYTES,
+    TABLE,
+    Accept,
+    Body,
+    Cohort,
+    Confirm,
+    Confirms,
+    Deal,
+    DealParcel,
+    Envelopes,
+    Hello,
+    Kind,
+    Masked,
+    MessageType,
+    Open,
+    Result,
+    Start,
+    Survivors,
+)
+from wardround_common.messages.envelope import (
+    VERSION,
+    Envelope,
+    Opened,
+    Packet,
+    RoundContext,
+    Signer,
+    Wire,
+    check_context,
+    peek,
+    peek_request,
+)
+
+__all__ = [
+    "CIPHERTEXT_BYTES",
+    "EXCHANGES",
+    "PARCEL",
+    "SHARE_BYTES",
+    "TABLE",
+    "VERSION",
+    "Accept",
+    "Body",
+    "Cohort",
+    "Confirm",
+    "Confirms",
+    "Deal",
+    "DealParcel",
+    "Envelope",
+    "Envelopes",
+    "Hello",
+    "Kind",
+    "Masked",
+    "MessageType",
+    "Open",
+    "Opened",
+    "Packet",
+    "Result",
+    "RoundContext",
+    "Signer",
+    "Start",
+    "Survivors",
+    "Wire",
+    "check_context",
+    "peek",
+    "peek_request",
+]

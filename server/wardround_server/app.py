@@ -1,0 +1,109 @@
+"""The coordinator's ServerApp: packets to Flower messages and back.
+
+The only module of this package that knows Flower.
+
+Rules:
+
+* ``Grid.send_and_receive`` is not used: it collects every reply before it returns and sleeps three seconds
+  between looks. Replies are pulled one by one, so that a masked upload is added and forgotten.
+* A reply is matched by the message it answers, never by the node it claims to come from.
+
+Privacy: sees packets, which are signed end to end; adds nothing to them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from wardround_common.messages import Packet
+from wardround_server.transport import Reply, Transport
+
+NODE_UNAVAILABLE = 5
+
+
+def make_server_app(job: Callable[[Transport], None], *, poll_s: float = 0.25) -> ServerApp:
+    """A ServerApp whose main function runs ``job`` over Flower's Grid.
+
+    Args:
+        job: The study to run.
+        poll_s: Pause between two looks for replies; 0 where the grid itself waits.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        job(FlowerTransport(grid, poll_s=poll_s))
+
+    return app
+
+
+class FlowerTransport:
+    """``Transport`` over a Flower ``Grid``."""
+
+    def __init__(self, grid: Grid, *, poll_s: float) -> None:
+        self._grid = grid
+        self._poll_s = poll_s
+
+    def nodes(self) -> Sequence[int]:
+        """The nodes that Flower knows, in ascending order."""
+        return sorted(self._grid.get_node_ids())
+
+    def exchange(self, name: str, packets: Mapping[int, Packet], *, timeout_s: float) -> Iterator[Reply]:
+        """One request to each node, replies as they arrive (``Transport.exchange``)."""
+        start = time.monotonic()
+        messages = [Message(_to_record(packet), node, f"query.{name}") for node, packet in packets.items()]
+        waiting = dict(zip(self._grid.push_messages(messages), packets, strict=True))
+        while waiting and (seconds := time.monotonic() - start) < timeout_s:
+            arrived = list(self._grid.pull_messages(list(waiting)))
+            for message in arrived:
+                node = waiting.pop(message.metadata.reply_to_message_id, None)
+                if node is not None:
+                    yield _reply(node, message, seconds=time.monotonic() - start)
+            if not arrived:
+                time.sleep(self._poll_s)
+        for node in waiting.values():
+            yield Reply(node=node, packet=None, code="transport.timeout", seconds=seconds)
+
+
+def _reply(node: int, message: Message, *, seconds: float) -> Reply:
+    if message.has_error():
+        gone = message.error.code == NODE_UNAVAILABLE
+        code = "transport.unavailable" if gone else _printable(message.error.reason)
+        return Reply(node=node, packet=None, code=code, seconds=seconds)
+    packet = _to_packet(message.content)
+    code = "" if packet else "message.malformed"
+    return Reply(node=node, packet=packet, code=code, seconds=seconds)
+
+
+def _printable(reason: str | None) -> str:
+    """A site's error code; it arrives unsigned, so it is cut to the form of a code."""
+    code = (reason or "")[:60]
+    return code if code.replace(".", "").replace("_", "").isalnum() else "site.unknown"
+
+
+def _to_record(packet: Packet) -> RecordDict:
+    record = RecordDict({"packet": ConfigRecord({"envelope": packet.envelope})})
+    if packet.array is not None:
+        data = packet.array.astype("<u4", copy=False).tobytes()
+        array = Array(dtype="uint32", shape=packet.array.shape, stype="raw", data=data)
+        record["arrays"] = ArrayRecord({"ring": array})
+    return record
+
+
+def _to_packet(record: RecordDict) -> Packet | None:
+    """The packet in a Flower record, or None where it holds anything else."""
+    config, arrays = record.config_records.get("packet"), record.array_records.get("arrays")
+    envelope = None if config is None else config.get("envelope")
+    ring = None if arrays is None else arrays.get("ring")
+    if not isinstance(envelope, bytes) or len(record) != 1 + (ring is not None):
+        return None
+    if ring is None:
+        return Packet(envelope, None)
+    if ring.dtype != "uint32" or len(ring.shape) != 1 or len(ring.data) != 4 * ring.shape[0]:
+        return None
+    return Packet(envelope, np.frombuffer(ring.data, dtype="<u4"))

@@ -1,0 +1,119 @@
+"""Writes what a study leaves behind: page, report.json, model card and model file.
+
+Every file appears whole or not at all, and the same arguments give the same bytes.
+
+Privacy: a deployment's report that holds exact figures is refused; the vector written must be a released one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from wardround_common.errors import PrivacyError, StorageError
+from wardround_common.layout import Layout
+from wardround_server.report.card import render_card
+from wardround_server.report.model import Report
+from wardround_server.report.page import render
+
+
+def write_report(report: Report, out: Path) -> Path:
+    """Write ``out/report.html`` and ``out/report.json``.
+
+    Args:
+        report: The report.
+        out: Folder; made where it is missing.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        PrivacyError: A deployment's report holds figures that only a simulation may show
+            (``report.not_private``).
+        StorageError: The folder cannot be written (``report.cannot_write``).
+    """
+    _check(report)
+    page = render(report).encode()
+    data = msgspec.json.format(msgspec.json.encode(report, order="deterministic"), indent=1)
+    _write(out / "report.json", data + b"\n")
+    return _write(out / "report.html", page)
+
+
+def write_model_card(report: Report, out: Path) -> Path:
+    """Write ``out/model_card.md``.
+
+    Raises:
+        PrivacyError: As in `write_report`.
+        StorageError: The folder cannot be written (``report.cannot_write``).
+    """
+    _check(report)
+    return _write(out / "model_card.md", render_card(report).encode())
+
+
+def write_model(
+    vector_P: NDArray[np.float32], layout: Layout, *, metadata: Mapping[str, str], out: Path
+) -> Path:
+    """Write ``out/model.safetensors``: the tensors by name, and the metadata in the header.
+
+    Args:
+        vector_P: The released model (the moving average), all parameters in the order of the layout.
+        layout: Names and shapes.
+        metadata: At least plan digest, model name and rounds.
+        out: Folder; made where it is missing.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ProtocolError: The vector's length is not the layout's.
+        StorageError: The folder cannot be written (``report.cannot_write``).
+    """
+    tensors = {name: np.array(view, order="C") for name, view in layout.split(vector_P).items()}
+    return _write(out / "model.safetensors", _sorted_header(save(tensors, metadata=dict(metadata))))
+
+
+def _check(report: Report) -> None:
+    if report.violations:
+        raise PrivacyError(
+            f"a deployment's report must not hold exact figures, got {', '.join(report.violations)}",
+            remedy="Leave these parts out, or mark the report as a simulation if it is one.",
+            code="report.not_private",
+        )
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """The same file with its JSON header sorted: safetensors writes metadata in a random order."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def _write(path: Path, data: bytes) -> Path:
+    """Write a file beside its place, then move it there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                os.fchmod(stream.fileno(), 0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path.name}: {error.strerror}",
+            remedy="Check that the folder exists, is yours and has room.",
+            code="report.cannot_write",
+        ) from error
+    return path

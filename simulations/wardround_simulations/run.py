@@ -1,0 +1,182 @@
+"""What ``wardround-sim run`` and ``wardround-sim demo`` do, from the first folder to the path of the report.
+
+Privacy: see ``federation`` and ``folders``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from wardround_client.ingest import ingest
+from wardround_common.accounting import epsilon, train_event
+from wardround_common.errors import ConfigError
+from wardround_common.logs import close_log, log_to
+from wardround_common.models import layout_of
+from wardround_common.plan import StudyPlan
+from wardround_common.trust import plan_digest
+from wardround_server.report import write_model, write_model_card, write_report
+from wardround_simulations.comparison import compare
+from wardround_simulations.curve import Curve
+from wardround_simulations.federation import Federation, consent, read_sites, run_study, settle
+from wardround_simulations.folders import open_run, show_newest, study_folder
+from wardround_simulations.held_out import HeldOut, everybody, held_out
+from wardround_simulations.live import Screen
+from wardround_simulations.results import Run, build_report
+from wardround_simulations.scenario import load_scenario
+
+
+class _Clock:
+    """Wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time inside to ``name``."""
+        began = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+
+def scenario_path(name: str) -> Path:
+    """A scenario that comes with the package.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    here = Path(__file__).parent
+    for folder in (here / "scenarios", here.parent / "scenarios"):
+        if (path := folder / f"{name}.toml").is_file():
+            return path
+    raise ConfigError(
+        f"no scenario named '{name}' is installed",
+        remedy="Install the package again.",
+        code="config.no_scenario",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One study on folders of scans.
+
+    Attributes:
+        federation: The scenario, and where results go.
+        sites: Folder with one folder per site.
+        test: A public test set, or None.
+        command: The command line, for the report.
+    """
+
+    federation: Federation
+    sites: Path
+    test: Path | None
+    command: str
+
+
+def run_demo(*, out: Path, workers: int, command: str) -> Path:
+    """Write the phantom hospitals, run the demo's study on them, and report.
+
+    Returns:
+        The path of the report.
+    """
+    from wardround_simulations.phantoms import write_phantoms
+
+    scenario = load_scenario(scenario_path("demo"))
+    open_run(out, replace=True)
+    clock, sites = _Clock(), out / "phantoms"
+    federation = Federation(scenario=scenario, out=out, workers=workers)
+    with Screen() as screen:
+        with clock.stage("phantoms"), screen.stage("phantom hospitals") as progress:
+            write_phantoms(sites, seed=scenario.simulation.seed, progress=progress, workers=max(1, workers))
+        return _run(Job(federation=federation, sites=sites, test=None, command=command), screen, clock)
+
+
+def run_scenario(job: Job) -> Path:
+    """Run a scenario on folders of scans.
+
+    Returns:
+        The path of the report.
+    """
+    open_run(job.federation.out, replace=False)
+    with Screen() as screen:
+        return _run(job, screen, _Clock())
+
+
+def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
+    federation = job.federation
+    plan, out = federation.plan, federation.out
+    folder = study_folder(out, plan.study)
+    handler = log_to(out / "log.jsonl")
+    try:
+        consent(federation)
+        with clock.stage("ingest"):
+            data = read_sites(federation, job.sites, screen)
+            external = _external(job, screen)
+        folder.mkdir(parents=True)
+        catalogues = {site: read.catalogue for site, read in data.items()}
+        view = screen.study(plan, epsilon=_epsilon_after(plan))
+        curve = Curve(plan, held_out(catalogues, "test"), inner=view, shown=view.scored)
+        with clock.stage("federation"):
+            outcome = run_study(federation, curve)
+        with clock.stage("comparison"):
+            models = compare(federation, outcome.state.average, screen)
+        with clock.stage("report"), screen.stage("report", total=1):
+            result = Run(
+                federation=federation,
+                outcome=outcome,
+                data=data,
+                costs=settle(federation),
+                models=models,
+                curve=curve,
+                external=external,
+                seconds=clock.seconds,
+                command=job.command,
+            )
+            _write(result, folder)
+        return show_newest(out, folder)
+    finally:
+        close_log(handler)
+
+
+def _write(run: Run, folder: Path) -> None:
+    plan = run.federation.plan
+    report = build_report(run)
+    write_report(report, folder)
+    write_model_card(report, folder)
+    metadata = {"plan": plan_digest(plan).hex(), "study": plan.study, "model": plan.model.name}
+    write_model(run.outcome.state.average, layout_of(plan), metadata=metadata, out=folder)
+
+
+def _external(job: Job, screen: Screen) -> HeldOut | None:
+    """The public test set; what is derived from it is not kept."""
+    if job.test is None:
+        return None
+    plan = job.federation.plan
+    with tempfile.TemporaryDirectory() as store, screen.stage("reading the test set") as progress:
+        read = ingest(
+            job.test,
+            store=Path(store) / "data",
+            input_plan=plan.input,
+            labels=plan.labels,
+            site_secret=job.federation.scenario.secrets.site_secret("test set"),
+            progress=progress,
+            workers=max(1, job.federation.workers),
+        )
+    return everybody(read.catalogue, "test set")
+
+
+def _epsilon_after(plan: StudyPlan) -> Callable[[int], float]:
+    """Epsilon of training patients after a number of training rounds."""
+
+    @cache
+    def after(rounds: int) -> float:
+        steps = rounds * plan.recipe.local_steps
+        return epsilon([train_event(plan, steps)], delta=plan.privacy.target_delta) if rounds else 0.0
+
+    return after

@@ -1,0 +1,231 @@
+"""The catalogue: order, sides, views, and files that were tampered with."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from wardround_client.catalogue import SIDES, Catalogue, Row, evaluation_rows, side_of, tensor_digest
+from wardround_common.canonical import digest
+from wardround_common.errors import StorageError
+
+
+def key(kind, n):
+    return digest(f"test {kind}", n.to_bytes(4, "big"))
+
+
+def rows(patients=40, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        Row(
+            patient_key=key("patient", p),
+            scan_key=key("scan", 10 * p + n),
+            label=p % 2,
+            image_CHW=rng.random((1, 8, 8), np.float32),
+        )
+        for p in range(patients)
+        for n in range(1 + p % 3)
+    ]
+
+
+@pytest.fixture
+def catalogue():
+    return Catalogue.of(rows())
+
+
+def test_rows_are_sorted_by_patient_and_scan_in_whatever_order_they_come(catalogue):
+    order = [
+        (catalogue.patient_keys[p], scan)
+        for p, scan in zip(catalogue.patient_N, catalogue.sop_N, strict=True)
+    ]
+    assert order == sorted(order)
+    shuffled = Catalogue.of(rows()[::-1])
+    assert shuffled.snapshot == catalogue.snapshot
+    assert np.array_equal(shuffled.images_NCHW, catalogue.images_NCHW)
+
+
+def test_the_snapshot_is_the_digest_of_sorted_rows(catalogue):
+    def number(value):
+        return int(value).to_bytes(8, "big")
+
+    lines = []
+    for row in sorted(rows(), key=lambda row: (row.patient_key, row.scan_key)):
+        rest = (
+            row.scan_key,
+            tensor_digest(row.image_CHW),
+            number(row.label),
+            number(side_of(row.patient_key)),
+        )
+        lines.append(digest("catalogue row", row.patient_key, *rest))
+    assert catalogue.snapshot == digest("catalogue", *lines)
+
+
+def test_any_change_of_content_changes_the_snapshot(catalogue):
+    seen = {catalogue.snapshot, Catalogue.of(rows()[1:]).snapshot}
+    for field, value in (("label", 7), ("scan_key", b"\0" * 32), ("patient_key", b"\0" * 32)):
+        changed = rows()
+        values = {name: getattr(changed[0], name) for name in Row.__slots__}
+        changed[0] = Row(**(values | {field: value}))
+        seen.add(Catalogue.of(changed).snapshot)
+    changed = rows()
+    changed[0].image_CHW[0, 0, 0] += np.float32(1e-6)
+    seen.add(Catalogue.of(changed).snapshot)
+    assert len(seen) == 6
+
+
+def test_sides_share_no_patient_and_lose_none(catalogue):
+    views = [catalogue.of_side(side) for side in SIDES]
+    assert sorted(sum((view.patient_keys for view in views), ())) == list(catalogue.patient_keys)
+    assert sorted(sum((view.sop_N for view in views), ())) == sorted(catalogue.sop_N)
+    for side, view in enumerate(views):
+        assert all(side_of(patient) == side for patient in view.patient_keys)
+        assert view.snapshot == catalogue.snapshot
+        assert np.array_equal(view.images_NCHW, catalogue.of_side(side).images_NCHW)
+        for n, scan in enumerate(view.sop_N):
+            whole = catalogue.sop_N.index(scan)
+            assert np.array_equal(view.images_NCHW[n], catalogue.images_NCHW[whole])
+            assert view.label_N[n] == catalogue.label_N[whole]
+            owner = catalogue.patient_keys[catalogue.patient_N[whole]]
+            assert view.patient_keys[view.patient_N[n]] == owner
+
+
+@pytest.mark.parametrize("side", ["training", 3, -1])
+def test_a_side_that_does_not_exist_is_refused(catalogue, side):
+    with pytest.raises(ValueError, match="not in"):
+        catalogue.of_side(side)
+
+
+def test_shares_of_the_sides_are_seventy_fifteen_fifteen():
+    counts = np.bincount([side_of(key("share", n)) for n in range(20_000)], minlength=3) / 20_000
+    assert np.allclose(counts, [0.7, 0.15, 0.15], atol=0.012)  # five standard deviations
+
+
+def test_the_side_of_a_key_never_changes():
+    assert [side_of(bytes([n]) * 32) for n in range(29)] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+        0,
+        2,
+    ]
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_side_is_a_function_of_the_key(patient_key):
+    assert side_of(patient_key) == side_of(bytes(patient_key)) in (0, 1, 2)
+
+
+def test_evaluation_takes_one_image_of_each_patient(catalogue):
+    chosen = evaluation_rows(catalogue)
+    assert catalogue.patient_N[chosen].tolist() == list(range(len(catalogue.patient_keys)))
+    view = catalogue.of_side("test")
+    assert set(np.array(view.sop_N)[evaluation_rows(view)]) <= set(np.array(catalogue.sop_N)[chosen])
+
+
+def test_the_image_for_evaluation_depends_on_no_other_patient(catalogue):
+    fewer = Catalogue.of(rows()[30:])
+    of_fewer = {fewer.sop_N[n] for n in evaluation_rows(fewer)}
+    of_all = {catalogue.sop_N[n] for n in evaluation_rows(catalogue)}
+    complete = {row.scan_key for row in rows() if row.patient_key != rows()[30].patient_key}
+    assert of_fewer & complete <= of_all
+
+
+def test_arrays_cannot_be_written(catalogue):
+    with pytest.raises(ValueError, match="read-only"):
+        catalogue.images_NCHW[0] = 0
+
+
+def test_a_saved_catalogue_comes_back(catalogue, tmp_path):
+    path = tmp_path / "deep" / "catalogue.safetensors"
+    catalogue.save(path)
+    loaded = Catalogue.load(path)
+    for name in ("images_NCHW", "patient_N", "label_N", "side_P"):
+        assert np.array_equal(getattr(loaded, name), getattr(catalogue, name))
+        assert not getattr(loaded, name).flags.writeable
+    assert loaded.sop_N == catalogue.sop_N
+    assert loaded.patient_keys == catalogue.patient_keys
+    assert loaded.snapshot == catalogue.snapshot
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_the_view_of_a_side_cannot_be_saved(catalogue, tmp_path):
+    with pytest.raises(StorageError) as caught:
+        catalogue.of_side("train").save(tmp_path / "view")
+    assert caught.value.code == "catalogue.view"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda tensors: tensors["images"].__setitem__((0, 0, 0, 0), 0.5),
+        lambda tensors: tensors.__setitem__("images", tensors["images"][:-1]),
+        lambda tensors: tensors.__setitem__("images", tensors["images"].astype(np.float64)),
+        lambda tensors: tensors.__setitem__("images", tensors["images"].reshape(-1, 64)),
+        lambda tensors: tensors.__setitem__("images", tensors["images"][::-1].copy()),
+        lambda tensors: tensors.__setitem__("extra", np.zeros(1)),
+        lambda tensors: tensors.pop("rows"),
+        lambda tensors: tensors.__setitem__("rows", tensors["rows"][:-1]),
+        lambda tensors: tensors.__setitem__("rows", np.append(tensors["rows"], np.uint8(0))),
+        lambda tensors: tensors["rows"].__setitem__(-1, tensors["rows"][-1] ^ 1),
+        lambda tensors: tensors["rows"].__setitem__(200, tensors["rows"][200] ^ 1),
+    ],
+)
+def test_a_catalogue_that_was_altered_is_refused(catalogue, tmp_path, tamper):
+    path = tmp_path / "catalogue"
+    catalogue.save(path)
+    tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
+    tamper(tensors)
+    save_file(tensors, path)
+    with pytest.raises(StorageError) as caught:
+        Catalogue.load(path)
+    assert caught.value.code == "catalogue.altered"
+
+
+def test_a_catalogue_that_is_missing_or_no_catalogue_is_refused(tmp_path):
+    path = tmp_path / "catalogue"
+    with pytest.raises(StorageError) as caught:
+        Catalogue.load(path)
+    assert caught.value.code == "catalogue.unreadable"
+    for content in (b"", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "):
+        path.write_bytes(content)
+        with pytest.raises(StorageError) as caught:
+            Catalogue.load(path)
+        assert caught.value.code == "catalogue.altered"
+
+
+def test_a_failed_save_leaves_the_catalogue_from_before(catalogue, tmp_path):
+    path = tmp_path / "catalogue"
+    catalogue.save(path)
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(StorageError) as caught:
+        catalogue.save(blocked / "catalogue")
+    assert caught.value.code == "store.unwritable"
+    assert Catalogue.load(path).snapshot == catalogue.snapshot

@@ -1,0 +1,82 @@
+import msgspec
+import pytest
+
+from wardround_common.errors import ConfigError
+from wardround_common.plan_checks import check_plan, plan_from_tables
+from wardround_common.plan_text import explain
+from wardround_common.trust import plan_digest
+
+
+def tables(plan):
+    return msgspec.json.decode(msgspec.json.encode(plan))
+
+
+def test_a_plan_survives_its_tables(plan):
+    assert plan_from_tables(tables(plan)) == plan
+
+
+def test_the_golden_digest_of_a_plan_has_not_changed(plan):
+    assert plan_digest(plan).hex() == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("colour",), 1, "colour"),
+        (("recipe", "colour"), 1, r"colour.*plan\.recipe"),
+        (("sites", 1, "colour"), 1, r"colour.*plan\.sites\[1\]"),
+        (("rounds",), "many", r"plan\.rounds"),
+        (("rounds",), 0, r"plan\.rounds"),
+        (("privacy", "target_epsilon"), 51, r"plan\.privacy\.target_epsilon"),
+        (("privacy", "target_epsilon"), -1, r"plan\.privacy\.target_epsilon"),
+        (("sites", 0, "name"), "St. Alder", r"plan\.sites\[0\]\.name"),
+        (("sites", 0, "name"), "birch", "names a site twice"),
+        (("sites", 0, "name"), "coordinator", "coordinator"),
+        (("aggregation", "minimum_cohort"), 4, "minimum_cohort"),
+        (("labels",), ["a", "a"], "label twice"),
+        (("labels",), ["a", "b", "c"], r"plan\.labels"),
+        (("recipe", "class_weights"), [1.0], "class_weights"),
+        (("input", "window_width"), 0, "window_width"),
+        (("input", "window"), "file", "window_width"),
+        (("evaluation", "bin_edges"), [0.5, 0.4], "bin_edges"),
+        (("evaluation", "bin_edges"), [0.5, 1.0], "bin_edges"),
+        (("evaluation", "specificity"), 1.0, "specificity"),
+        (("expires",), "2026-02-30", "expires"),
+        (("model", "name"), "resnet", "resnet"),
+        (("task",), "segmentation", r"plan\.task"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_refused_by_its_path(plan, path, value, named):
+    changed = tables(plan)
+    part = changed
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(ConfigError, match=named) as caught:
+        plan_from_tables(changed)
+    assert caught.value.remedy
+
+
+def test_a_missing_field_is_named(plan):
+    changed = tables(plan)
+    del changed["privacy"]["target_delta"]
+    with pytest.raises(ConfigError, match="target_delta"):
+        plan_from_tables(changed)
+
+
+def test_a_plan_cannot_be_changed_after_it_is_made(plan):
+    with pytest.raises(AttributeError):
+        plan.rounds = 1
+
+
+def test_weights_of_the_sites_add_up_to_one(plan):
+    assert sum(plan.weight(site.name) for site in plan.sites) == pytest.approx(1)
+    assert plan.weight("cedar") == 1 / 8
+
+
+def test_the_explanation_states_what_a_privacy_officer_asks_for(plan):
+    check_plan(plan)
+    text = explain(plan)
+    for wanted in ("alder", "16 rounds", "epsilon 8", "1e-05", "at least 3", "2099-12-31", "never", "sum"):
+        assert wanted in text
+    assert plan_digest(plan).hex() in text
