@@ -25,6 +25,7 @@ from wardround_simulations.comparison import compare
 from wardround_simulations.curve import Curve
 from wardround_simulations.federation import Federation, consent, read_sites, run_study, settle
 from wardround_simulations.folders import open_run, show_newest, study_folder
+from wardround_simulations.grid import Wire, unchanged
 from wardround_simulations.held_out import HeldOut, everybody, held_out
 from wardround_simulations.live import Screen
 from wardround_simulations.results import Run, build_report
@@ -71,12 +72,14 @@ class Job:
         sites: Folder with one folder per site.
         test: A public test set, or None.
         command: The command line, for the report.
+        wire: Carries the messages between the coordinator and the sites.
     """
 
     federation: Federation
     sites: Path
     test: Path | None
     command: str
+    wire: Wire = unchanged
 
 
 def run_demo(*, out: Path, workers: int, command: str) -> Path:
@@ -123,7 +126,7 @@ def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
         view = screen.study(plan, epsilon=_epsilon_after(plan))
         curve = Curve(plan, held_out(catalogues, "test"), inner=view, shown=view.scored)
         with clock.stage("federation"):
-            outcome = run_study(federation, curve)
+            outcome = run_study(federation, curve, wire=job.wire)
         with clock.stage("comparison"):
             models = compare(federation, outcome.state.average, screen)
         with clock.stage("report"), screen.stage("report", total=1):

@@ -23,8 +23,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from wardround_common import errors
 from wardround_common.canonical import decode, encode
-from wardround_common.errors import ConsentError, WardroundError
+from wardround_common.errors import WardroundError
 from wardround_common.logs import event
 
 Answer = Callable[[bytes], bytes]
@@ -146,7 +147,8 @@ class ProcessWorkers:
                 problem = _Problem(code="worker.died")
             if problem.code:
                 self.close()
-                raise ConsentError(
+                kind: type[WardroundError] = getattr(errors, problem.kind)
+                raise kind(
                     problem.message or f"a worker could not start ({problem.code})",
                     remedy=problem.remedy or "Run again with --workers 0 to see why.",
                     code=problem.code,
@@ -161,6 +163,8 @@ class ProcessWorkers:
 class _Problem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why a worker cannot start; an empty code means that it is ready."""
 
+    kind: str = "ConfigError"
+    """Class of the error, by its name in ``errors``."""
     code: str = ""
     message: str = ""
     remedy: str = ""
@@ -172,7 +176,8 @@ def _make(factory: str, specs: dict[int, bytes]) -> tuple[dict[int, Answer], _Pr
         make: Factory = getattr(importlib.import_module(module), function)
         return {node: make(spec) for node, spec in specs.items()}, _Problem()
     except WardroundError as error:
-        return {}, _Problem(code=error.code, message=error.message, remedy=error.remedy)
+        kind = type(error).__name__
+        return {}, _Problem(kind=kind, code=error.code, message=error.message, remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the edge of a process: no traceback for a user
         return {}, _Problem(code=f"worker.{type(error).__name__}")
 
@@ -190,7 +195,8 @@ def _host(pipe: Connection, factory: str, specs: dict[int, bytes]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     answers, problem = _make(factory, specs)
-    pipe.send_bytes(encode(problem))
+    with contextlib.suppress(BrokenPipeError):
+        pipe.send_bytes(encode(problem))
     while not problem.code:
         try:
             data = pipe.recv_bytes()

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from wardround_common.errors import WardroundError
+from wardround_common.errors import PrivacyError, WardroundError
 from wardround_simulations.workers import InlineWorkers, ProcessWorkers, _deal
 
 
@@ -75,7 +75,7 @@ def test_a_site_that_refuses_to_start_is_one_clear_error_and_no_traceback(monkey
         "    raise RuntimeError('patient CANARY')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(WardroundError, match="it would overdraw") as caught:
+    with pytest.raises(PrivacyError, match="it would overdraw") as caught:
         ProcessWorkers("refusing_sites:make", [b"a"], loads=[1], processes=1)
     assert (caught.value.code, caught.value.remedy) == ("privacy.overdrawn", "Ask for less.")
     with pytest.raises(WardroundError, match="RuntimeError"):

@@ -36,6 +36,11 @@ def test_with_fewer_than_t_shares_that_fit_there_is_no_secret(n):
     assert recover(shares, threshold=t, fits=SECRET.__eq__) is None
 
 
+def test_shares_of_a_value_above_32_bytes_are_not_even_compared():
+    shares = dict.fromkeys(range(1, 4), (2**256 + 5).to_bytes(33, "big"))
+    assert recover(shares, threshold=2, fits=lambda secret: len(secret) == 32) is None
+
+
 def test_shares_on_another_polynomial_are_not_consistent_with_the_secret():
     assert not is_consistent(dealt(5, 4), bytes(32), threshold=4)
 
