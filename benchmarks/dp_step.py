@@ -51,7 +51,7 @@ def _steps(plan: StudyPlan) -> tuple[Callable[[], object], Callable[[], object]]
 
     network = build(plan)
     network.load(initial_vector_of(plan))
-    rows = network.prepare(images)
+    rows = images if network.front_end is None else network.front_end(images)
     private = PrivateStep(
         network.head,
         torch.optim.SGD(network.head.parameters(), lr=1e-3),

@@ -41,7 +41,10 @@ def run_program(app: typer.Typer) -> None:
     """
     stay_offline()
     try:
-        sys.exit(app(standalone_mode=False))
+        status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # typer's own answer to Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(status)
     except WardroundError as error:
         _fail(f"error: {error.message}\n  {error.remedy}", error)
         sys.exit(1)

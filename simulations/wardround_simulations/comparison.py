@@ -8,6 +8,7 @@ Privacy: trains on catalogues of sites directly, as only a simulation can.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def _train_all(jobs: list[_Job], *, processes: int) -> Iterator[tuple[_Job, Vect
         yield from ((job, _train(job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_on_interrupt) as pool:
         futures: dict[Future[Vector], _Job] = {pool.submit(_train, job): job for job in jobs}
         try:
             while futures:
@@ -98,6 +99,11 @@ def _train_all(jobs: list[_Job], *, processes: int) -> Iterator[tuple[_Job, Vect
                     yield futures.pop(future), future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_on_interrupt() -> None:
+    """Ctrl-C reaches every process of the terminal: a worker ends at once and without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _train(job: _Job) -> Vector:

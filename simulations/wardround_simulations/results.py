@@ -20,16 +20,12 @@ from msgspec.structs import replace
 from PIL import Image
 
 from wardround_client.catalogue import SIDES, Catalogue
-from wardround_client.tasks import load_task
 from wardround_common import __version__
 from wardround_common.accounting import epsilon, evaluate_event, train_event
 from wardround_common.evaluation import (
     auroc_difference,
-    auroc_exact,
     auroc_released,
     operating_point,
-    operating_point_exact,
-    roc_exact,
     roc_released,
     unpack,
 )
@@ -45,6 +41,7 @@ from wardround_server.study import StudyOutcome
 from wardround_simulations.comparison import Models
 from wardround_simulations.curve import Curve
 from wardround_simulations.federation import Federation, SiteCost, SiteData
+from wardround_simulations.figures import Figures
 from wardround_simulations.held_out import HeldOut, held_out
 
 CONTACT_IMAGES = 16
@@ -106,6 +103,7 @@ def build_report(run: Run) -> report_model.Report:
                 site=site, png=contact_sheet(catalogue), caption="training images as the model saw them"
             )
             for site, catalogue in catalogues.items()
+            if len(catalogue.of_side("train").label_N)
         ),
         warnings=_warnings(run),
         reproducibility=report_model.Reproducibility(
@@ -119,7 +117,7 @@ def build_report(run: Run) -> report_model.Report:
 
 
 def _evaluation(run: Run, test: HeldOut, validation: HeldOut) -> report_model.Evaluation:
-    scores = _Scores(run, test, validation)
+    scores = _figures(run, test, validation)
     privately, alone = scores.of(run.models.federated), run.models.local_private
     return replace(
         scores.results("the test patients of all hospitals, one image each"),
@@ -137,11 +135,15 @@ def _evaluation(run: Run, test: HeldOut, validation: HeldOut) -> report_model.Ev
     )
 
 
+def _figures(run: Run, test: HeldOut, validation: HeldOut) -> Figures:
+    return Figures(run.federation.plan, run.models, test=test, validation=validation)
+
+
 def _external(run: Run, external: HeldOut, validation: HeldOut) -> report_model.Evaluation:
-    return _Scores(run, external, validation).results("a public test set, one image of each patient")
+    return _figures(run, external, validation).results("a public test set, one image of each patient")
 
 
-def _by_site(run: Run, scores: _Scores, site: str) -> report_model.SiteEvaluation:
+def _by_site(run: Run, scores: Figures, site: str) -> report_model.SiteEvaluation:
     models = run.models
     rows = scores.test.rows_of(site)
 
@@ -155,65 +157,6 @@ def _by_site(run: Run, scores: _Scores, site: str) -> report_model.SiteEvaluatio
         local=result(models.local.get(site)),
         local_private=result(models.local_private.get(site)),
     )
-
-
-class _Scores:
-    """Scores of models on one set of test patients, each computed once."""
-
-    def __init__(self, run: Run, test: HeldOut, validation: HeldOut) -> None:
-        self.test = test
-        self._models = run.models
-        self._plan = run.federation.plan
-        self._validation = validation
-        self._task = load_task(self._plan.task)
-        self._known: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
-
-    def of(self, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Scores of ``vector`` on the test patients."""
-        return self._on(vector, self.test)
-
-    def result(
-        self, vector: npt.NDArray[np.float32], rows: npt.NDArray[np.int64] | None = None
-    ) -> report_model.ModelResult:
-        """Exact figures of one model, on some of the test patients or on all."""
-        labels, scores = self.test.label_N, self.of(vector)
-        if rows is not None:
-            labels, scores = labels[rows], scores[rows]
-        return report_model.ModelResult(
-            auroc=auroc_exact(scores, labels),
-            positives=float((labels == 1).sum()),
-            negatives=float((labels == 0).sum()),
-            roc=roc_exact(scores, labels),
-            operating_point=operating_point_exact(
-                self._on(vector, self._validation),
-                self._validation.label_N,
-                scores,
-                labels,
-                specificity=self._plan.evaluation.specificity,
-            ),
-        )
-
-    def results(self, tested_on: str) -> report_model.Evaluation:
-        """Exact figures of every model."""
-        models = self._models
-
-        def whole(vector: npt.NDArray[np.float32] | None) -> report_model.ModelResult | None:
-            return None if vector is None else self.result(vector)
-
-        return report_model.Evaluation(
-            tested_on=tested_on,
-            federated=whole(models.federated),
-            federated_without_privacy=whole(models.federated_without_privacy),
-            pooled=whole(models.pooled),
-            local={site: self.result(vector) for site, vector in models.local.items()},
-            local_private={site: self.result(vector) for site, vector in models.local_private.items()},
-        )
-
-    def _on(self, vector: npt.NDArray[np.float32], patients: HeldOut) -> npt.NDArray[np.float64]:
-        key = (id(vector), id(patients))
-        if key not in self._known:
-            self._known[key] = self._task.scores(self._plan, vector, patients.images_NCHW)
-        return self._known[key]
 
 
 def _released(run: Run) -> report_model.ModelResult | None:

@@ -199,6 +199,20 @@ def test_a_rerun_on_other_data_is_refused(make_site, site, task):
     assert task.rounds == 1
 
 
+class LazyTask(KnownTask):
+    """Takes one noisy step fewer than the ledger was charged for."""
+
+    def train_round(self, plan, **rest):
+        return dataclass_replace(super().train_round(plan, **rest), noisy_steps=plan.recipe.local_steps - 1)
+
+
+def test_an_output_of_other_than_the_accounted_noisy_steps_is_refused(make_site, task):
+    site = make_site()
+    site._task = lambda name: LazyTask()
+    site.approve(sign_plan(PLAN, SECRETS.key("lead")), catalogue_of("birch"))
+    assert refused(site, start()) == "privacy.step_count"
+
+
 @pytest.mark.parametrize(
     ("plan", "policy", "code"),
     [

@@ -48,9 +48,8 @@ def test_another_seed_gives_other_patients(phantoms, tmp_path):
     others = [dcmread(path) for path in tmp_path.glob("*/*.dcm")]
     ours = [dcmread(path) for path in phantoms.good()]
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "SOPInstanceUID", "PixelData"):
-        assert not {dataset[keyword].value for dataset in ours} & {
-            dataset[keyword].value for dataset in others
-        }
+        values = {dataset[keyword].value for dataset in ours}
+        assert values.isdisjoint(dataset[keyword].value for dataset in others)
 
 
 def test_golden_digest_of_a_small_set(tmp_path):
@@ -69,10 +68,9 @@ def test_a_patient_does_not_depend_on_the_size_of_the_set_nor_on_other_hospitals
 def test_the_summary_counts_what_lies_in_the_folders(phantoms):
     for hospital, summary in zip(DEFAULT, phantoms.summary.hospitals, strict=True):
         names = {path.name for path in phantoms.good(hospital.name)}
+        patients = {name[:5] for name in names}
         assert summary.name == hospital.name
-        assert (
-            summary.patients == round(hospital.patients * phantoms.scale) == len({name[:5] for name in names})
-        )
+        assert summary.patients == round(hospital.patients * phantoms.scale) == len(patients)
         assert summary.images == len(names)
         assert 0 < summary.positives < summary.patients
         written = {path.name for path in (phantoms.out / hospital.name).iterdir()}

@@ -86,7 +86,7 @@ def _scatter_head(logits: int) -> nn.Module:
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             conv1=StandardisedConv2d(MAPS, 32, 3),
-            conv1_norm=nn.GroupNorm(_GROUPS, 32),
+            conv1_norm=nn.GroupNorm(1, 32),
             relu1=nn.ReLU(),
             pool1=nn.AdaptiveMaxPool2d(GRID),
             flatten=nn.Flatten(),
