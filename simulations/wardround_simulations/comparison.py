@@ -7,10 +7,8 @@ Privacy: trains on catalogues of sites directly, as only a simulation can.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +18,7 @@ import numpy.typing as npt
 
 from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_common.plan import StudyPlan
+from wardround_common.processes import process_pool
 from wardround_simulations.federation import Federation
 from wardround_simulations.live import Screen
 from wardround_simulations.scenario import SimulationPlan
@@ -90,8 +89,7 @@ def _train_all(jobs: list[_Job], *, processes: int) -> Iterator[tuple[_Job, Vect
     if processes == 0:
         yield from ((job, _train(job)) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_on_interrupt) as pool:
+    with process_pool(processes) as pool:
         futures: dict[Future[Vector], _Job] = {pool.submit(_train, job): job for job in jobs}
         try:
             while futures:
@@ -99,11 +97,6 @@ def _train_all(jobs: list[_Job], *, processes: int) -> Iterator[tuple[_Job, Vect
                     yield futures.pop(future), future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal: a worker ends at once and without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _train(job: _Job) -> Vector:

@@ -10,15 +10,15 @@ Privacy: between the processes of one site pass de-identified scans.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 from wardround_client.ingest.isolation import Decoder
 from wardround_client.ingest.scan import Outcome, Rules, read_scan
 from wardround_common.errors import IngestError
+from wardround_common.processes import process_pool
 
 _CHUNK_FILES = 16
 _work: list[tuple[Path, Rules, Decoder]] = []  # what this worker process was started for; ends with it
@@ -41,12 +41,7 @@ def read_all(folder: Path, paths: Sequence[str], *, rules: Rules, workers: int) 
             for path in paths:
                 yield read_scan(folder, path, rules=rules, decoder=decoder)
         return
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(folder, rules),
-    )
+    pool = process_pool(workers, start=partial(_start, folder, rules))
     died = False
     try:
         yield from pool.map(_read, paths, chunksize=_CHUNK_FILES)

@@ -16,12 +16,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from wardround_common.errors import ConfigError
+from wardround_common.processes import process_pool
 from wardround_simulations.phantoms.broken import LABELLED, broken_file, broken_names
 from wardround_simulations.phantoms.folder import clear
 from wardround_simulations.phantoms.hospitals import DEFAULT, Hospital
@@ -150,7 +149,7 @@ def _written(chunks: list[tuple[_Site, range]], workers: int) -> Iterator[list[_
     if workers == 1:
         yield from map(_write_chunk, chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         yield from pool.map(_write_chunk, chunks)
 
 

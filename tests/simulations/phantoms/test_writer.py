@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from wardround_common.errors import ConfigError
 from wardround_simulations.phantoms import DEFAULT, write_phantoms
 
-GOLDEN = ""
+GOLDEN = "3010ab0a7c38f289f9947ab4b962a42e68a46a0c8f4034f01461dfcecd7f61ae"
 
 
 def contents(out: Path) -> dict[str, bytes]:
