@@ -33,11 +33,19 @@ def clear(out: Path, *, names: Sequence[str]) -> None:
         for name in names:
             (out / name).mkdir()
     except OSError as error:
-        raise StorageError(
-            f"the phantom folder cannot be written: {error.strerror}",
-            remedy="Choose a folder that you may write, on a disk with room.",
-            code="phantoms.not_writable",
-        ) from error
+        raise _not_writable(error) from error
+
+
+def store(path: Path, data: bytes) -> None:
+    """Write one file of the set.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise _not_writable(error) from error
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -55,6 +63,14 @@ def _marked(out: Path) -> list[str]:
     """The hospital folders that the marker names; none without a marker."""
     marker = out / MARKER
     return marker.read_text(encoding="utf-8").split() if marker.is_file() else []
+
+
+def _not_writable(error: OSError) -> StorageError:
+    return StorageError(
+        f"the phantom folder cannot be written: {error.strerror}",
+        remedy="Choose a folder that you may write, on a disk with room.",
+        code="phantoms.not_writable",
+    )
 
 
 def _foreign(message: str) -> ConfigError:

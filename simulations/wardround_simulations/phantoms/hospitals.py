@@ -1,7 +1,7 @@
 """Which hospitals the phantoms come from: size, prevalence, scanner, case mix. A literal table.
 
 Responsible for the three default hospitals and the two frozen records that describe any other set. Not for
-drawing (``chest``, ``findings``), acquiring (``scanner``) or writing (``dicom``).
+drawing (``chest``, ``findings``, ``slices``), acquiring (``scanner``) or writing (``dicom``).
 
 Rules:
 
@@ -44,7 +44,7 @@ class Scanner:
     noise_hu: float
     """Standard deviation of the white noise before ``noise_blur``."""
     noise_blur: int
-    """Passes of the same kernel over the noise: its grain."""
+    """Passes of a binomial kernel over the noise: its grain."""
     slope: float
     intercept: float
     bits: int

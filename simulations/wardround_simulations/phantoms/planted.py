@@ -20,7 +20,6 @@ from pydicom.dataset import Dataset
 PRIVATE_CREATOR = "PHANTOM RECORDS"
 PRIVATE_GROUP = 0x0029
 
-
 Step = str | tuple[int, str]
 """A keyword, or the element and VR of a private attribute."""
 
@@ -97,12 +96,20 @@ def plant(dataset: Dataset, entry: Planted) -> None:
     """Write one identifier into a data set, making the sequences that lead to it."""
     *sequences, last = entry.where
     for step in sequences:
-        item = Dataset()
-        for keyword, companion in _COMPANIONS.get(step, {}).items():
-            setattr(item, keyword, companion)
-        _put(dataset, step, [item])
-        dataset = item
+        dataset = _item(dataset, step)
     _put(dataset, last, entry.text.format(entry.token))
+
+
+def _item(dataset: Dataset, step: Step) -> Dataset:
+    """The one item of a sequence, made where it is missing."""
+    if isinstance(step, str) and step in dataset:
+        present: Dataset = dataset[step].value[0]
+        return present
+    item = Dataset()
+    for keyword, companion in _COMPANIONS.get(step, {}).items():
+        setattr(item, keyword, companion)
+    _put(dataset, step, [item])
+    return item
 
 
 def _put(dataset: Dataset, step: Step, value: str | list[Dataset]) -> None:

@@ -14,6 +14,7 @@ Privacy: nothing here comes from a person.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pathlib import Path
 from wardround_common.errors import ConfigError
 from wardround_common.processes import process_pool
 from wardround_simulations.phantoms.broken import LABELLED, broken_file, broken_names
-from wardround_simulations.phantoms.folder import clear
+from wardround_simulations.phantoms.folder import clear, store
 from wardround_simulations.phantoms.hospitals import DEFAULT, Hospital
 from wardround_simulations.phantoms.patients import draw_patient, patient_files
 from wardround_simulations.phantoms.planted import planted_for
@@ -96,20 +97,11 @@ def write_phantoms(
 
     Raises:
         ConfigError: An argument is out of range, or ``out`` holds something else.
+        StorageError: A file cannot be written.
     """
     _check(seed, hospitals, scale, workers)
     clear(out, names=[hospital.name for hospital in hospitals])
-    sites = [
-        _Site(
-            hospital=hospital,
-            folder=out / hospital.name,
-            seed=seed,
-            patients=max(1, round(hospital.patients * scale)),
-            place=place,
-            of=len(hospitals),
-        )
-        for place, hospital in enumerate(hospitals)
-    ]
+    sites = _sites(out, seed, hospitals, scale)
     chunks = [
         (site, range(first, min(first + _CHUNK, site.patients)))
         for site in sites
@@ -125,6 +117,20 @@ def write_phantoms(
     return PhantomSummary(
         hospitals=tuple(_finished(site, rows[site.hospital.name], broken) for site in sites)
     )
+
+
+def _sites(out: Path, seed: int, hospitals: Sequence[Hospital], scale: float) -> list[_Site]:
+    return [
+        _Site(
+            hospital=hospital,
+            folder=out / hospital.name,
+            seed=seed,
+            patients=max(1, round(hospital.patients * scale)),
+            place=place,
+            of=len(hospitals),
+        )
+        for place, hospital in enumerate(hospitals)
+    ]
 
 
 def _check(seed: int, hospitals: Sequence[Hospital], scale: float, workers: int) -> None:
@@ -162,7 +168,7 @@ def _write_patient(site: _Site, number: int) -> _Row:
     planted = planted_for(number, patients=site.patients, hospital=site.place, hospitals=site.of)
     patient = draw_patient(site.hospital, seed=site.seed, number=number, planted=planted)
     for name, data in patient_files(patient, site.hospital, number=number).items():
-        (site.folder / name).write_bytes(data)
+        store(site.folder / name, data)
     return _Row(
         patient_id=patient.patient_id, label=patient.label, positive=patient.positive, uids=patient.uids
     )
@@ -174,7 +180,7 @@ def _finished(site: _Site, rows: list[_Row], broken: bool) -> HospitalSummary:
     labelled = list(rows)
     for index, name in enumerate(names):
         data, patient = broken_file(name, site.hospital, seed=site.seed, number=site.patients + index)
-        (site.folder / name).write_bytes(data)
+        store(site.folder / name, data)
         if name in LABELLED:
             labelled.append(
                 _Row(patient_id=patient.patient_id, label=patient.label, positive=False, uids=patient.uids)
@@ -191,9 +197,10 @@ def _finished(site: _Site, rows: list[_Row], broken: bool) -> HospitalSummary:
 
 def _write_labels(site: _Site, rows: list[_Row]) -> None:
     key = site.hospital.label_key
-    with (site.folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([key, "label"])
-        for row in rows:
-            names = [row.patient_id] if key == "patient_id" else row.uids
-            table.writerows([name, row.label] for name in names)
+    buffer = io.StringIO(newline="")
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow([key, "label"])
+    for row in rows:
+        names = [row.patient_id] if key == "patient_id" else row.uids
+        table.writerows([name, row.label] for name in names)
+    store(site.folder / "labels.csv", buffer.getvalue().encode())

@@ -5,7 +5,7 @@ from collections import Counter
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from wardround_simulations.phantoms import planted_identifiers
+from wardround_simulations.phantoms import DEFAULT, planted_identifiers, write_phantoms
 
 
 def places(dataset: Dataset, token: str, level: int = 0) -> set[tuple[bool, int]]:
@@ -39,6 +39,12 @@ def test_each_identifier_stands_in_the_files_of_exactly_one_patient_and_nowhere_
     spread = Counter(patient.split("/")[0] for patients in holders.values() for patient in patients)
     assert sorted(spread.values()) == [6, 7, 7]
     assert len(set.union(*holders.values())) >= 15
+
+
+def test_even_a_set_of_one_patient_holds_all_twenty(tmp_path):
+    write_phantoms(tmp_path, seed=0, hospitals=DEFAULT[:1], scale=0.001, broken=False)
+    files = [path.read_bytes() for path in tmp_path.glob("alder/*.dcm")]
+    assert all(data.count(token.encode()) == 1 for data in files for token in planted_identifiers())
 
 
 def test_each_identifier_stands_in_all_files_of_its_patient_once(phantoms):

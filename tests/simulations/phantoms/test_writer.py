@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 
-from wardround_common.errors import ConfigError
+from wardround_common.errors import ConfigError, StorageError
 from wardround_simulations.phantoms import DEFAULT, write_phantoms
 
 GOLDEN = "3010ab0a7c38f289f9947ab4b962a42e68a46a0c8f4034f01461dfcecd7f61ae"
@@ -109,6 +109,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(ConfigError, match="found a file"):
         write_phantoms(tmp_path / "out", seed=0, scale=0.01)
+
+
+def test_a_place_that_cannot_be_written_is_said_plainly(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as caught:
+        write_phantoms(tmp_path / "file" / "out", seed=0, scale=0.01)
+    assert caught.value.code == "phantoms.not_writable"
 
 
 def test_phantoms_are_replaced_but_not_where_something_was_put_beside_them(tmp_path):
