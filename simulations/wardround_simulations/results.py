@@ -44,8 +44,8 @@ from wardround_simulations.federation import Federation, SiteCost, SiteData
 from wardround_simulations.figures import Figures
 from wardround_simulations.held_out import HeldOut, held_out
 
-CONTACT_IMAGES = 16
-CONTACT_COLUMNS = 8
+CONTACT_COLUMNS = 6
+CONTACT_GAP_PX = 2
 PACKAGES = ("flwr", "torch", "opacus", "pydicom", "cryptography", "pandas", "numpy")
 
 
@@ -95,12 +95,12 @@ def build_report(run: Run) -> report_model.Report:
         rounds=tuple(_round(record) for record in run.outcome.records),
         learning=run.curve.learning(),
         traffic=_traffic(run.outcome.records),
-        seconds=dict(run.seconds),
+        seconds=_seconds(run),
         protection=_protection(run),
         data={site: _data(data, plan) for site, data in run.data.items()},
         contact_sheets=tuple(
             report_model.ContactSheet(
-                site=site, png=contact_sheet(catalogue), caption="training images as the model saw them"
+                site=site, png=contact_sheet(catalogue), caption=f"rows: {', '.join(plan.labels)}"
             )
             for site, catalogue in catalogues.items()
             if len(catalogue.of_side("train").label_N)
@@ -252,6 +252,20 @@ def _protection(run: Run) -> report_model.Protection:
     )
 
 
+def _seconds(run: Run) -> dict[str, float]:
+    """Wall time by stage, the federation's by exchange; training happens within START."""
+    seconds = {}
+    for stage, taken in run.seconds.items():
+        if stage != "federation":
+            seconds[stage] = taken
+            continue
+        for record in run.outcome.records:
+            for exchange, part in record.seconds.items():
+                name = "start (with training)" if exchange == "start" else exchange
+                seconds[name] = seconds.get(name, 0.0) + part
+    return seconds
+
+
 def _data(data: SiteData, plan: StudyPlan) -> report_model.SiteData:
     catalogue = data.catalogue
     rejects: dict[str, int] = {}
@@ -276,11 +290,15 @@ def _warnings(run: Run) -> tuple[str, ...]:
 
 
 def contact_sheet(catalogue: Catalogue) -> bytes:
-    """Some training images as PNG, evenly picked over the catalogue."""
+    """Some training images as PNG: a row per class, evenly picked over the catalogue."""
     view = catalogue.of_side("train")
-    picked = np.linspace(0, len(view.label_N) - 1, CONTACT_IMAGES).astype(int)
-    images = (view.images_NCHW[picked, 0] * 255).astype(np.uint8)
-    rows = [np.hstack(list(images[i : i + CONTACT_COLUMNS])) for i in range(0, len(images), CONTACT_COLUMNS)]
+    rows = []
+    for label in sorted(set(view.label_N.tolist())):
+        of_class = np.flatnonzero(view.label_N == label)
+        picked = of_class[np.linspace(0, len(of_class) - 1, CONTACT_COLUMNS).astype(int)]
+        tiles = (view.images_NCHW[picked, 0] * 255).astype(np.uint8)
+        rows.append(np.hstack([np.pad(tile, CONTACT_GAP_PX, constant_values=255) for tile in tiles]))
+    sheet = Image.fromarray(np.vstack(rows))
     data = io.BytesIO()
-    Image.fromarray(np.vstack(rows)).save(data, format="PNG", optimize=True)
+    sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.BICUBIC).save(data, format="PNG")
     return data.getvalue()
