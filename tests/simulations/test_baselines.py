@@ -121,7 +121,7 @@ def test_private_training_alone_returns_an_average_that_its_secret_decides(plan,
 
 
 @pytest.mark.parametrize(
-    ("patients", "steps", "sample_rate"), [(2000, 80, 0.2), (1000, 60, 0.3), (20, 20, 1.0)]
+    ("patients", "steps", "sample_rate"), [(2000, 100, 0.2), (1000, 80, 0.3), (300, 60, 0.5), (20, 20, 1.0)]
 )
 def test_the_size_of_a_site_chooses_its_recipe(patients, steps, sample_rate):
     row = lone_recipe((), target_epsilon=8.0, patients=patients)

@@ -44,12 +44,12 @@ class LonePrivateRecipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 LONE_PRIVATE: Final = (
-    LonePrivateRecipe(from_size=15_000, sample_rate=0.2, steps=80, learning_rate=0.5),
-    LonePrivateRecipe(from_size=6_000, sample_rate=0.3, steps=60, learning_rate=0.4),
-    LonePrivateRecipe(from_size=3_600, sample_rate=0.4, steps=40, learning_rate=0.3),
-    LonePrivateRecipe(from_size=1_300, sample_rate=1.0, steps=40, learning_rate=0.15),
-    LonePrivateRecipe(from_size=500, sample_rate=1.0, steps=30, learning_rate=0.1),
-    LonePrivateRecipe(from_size=0, sample_rate=1.0, steps=20, learning_rate=0.04),
+    LonePrivateRecipe(from_size=15_000, sample_rate=0.2, steps=100, learning_rate=0.4),
+    LonePrivateRecipe(from_size=3_000, sample_rate=0.3, steps=80, learning_rate=0.3),
+    LonePrivateRecipe(from_size=1_600, sample_rate=0.5, steps=60, learning_rate=0.25),
+    LonePrivateRecipe(from_size=800, sample_rate=1.0, steps=40, learning_rate=0.15),
+    LonePrivateRecipe(from_size=300, sample_rate=1.0, steps=30, learning_rate=0.1),
+    LonePrivateRecipe(from_size=0, sample_rate=1.0, steps=20, learning_rate=0.05),
 )
 """By falling size. Few patients: few steps, all patients in each."""
 

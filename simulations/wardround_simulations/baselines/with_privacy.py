@@ -9,7 +9,7 @@ Privacy: the model costs the site's patients what the federation would.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from msgspec.structs import replace
@@ -59,7 +59,7 @@ def alone_with_privacy(
             site=site.name,
             start=state.vector,
             data=train,
-            streams=lambda purpose, step, key=key: Stream(derive(key, purpose, step)),  # type: ignore[misc]
+            streams=partial(_stream, key),
             flags=RuntimeFlags(),
         )
         state = advance(state, output.update_P.astype(np.float64), lone)
@@ -85,6 +85,10 @@ def plan_of_one(plan: StudyPlan, site: SitePlan, recipe: LonePrivateRecipe) -> S
         algorithm=AlgorithmPlan(server_momentum=recipe.momentum, ema_decay=recipe.ema_decay),
         privacy=replace(plan.privacy, noise_multiplier=noise_multiplier),
     )
+
+
+def _stream(key: bytes, purpose: str, step: int) -> Stream:
+    return Stream(derive(key, purpose, step))
 
 
 @cache
