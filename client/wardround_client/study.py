@@ -12,7 +12,7 @@ Rules:
 
 Privacy: an output is noised by the task (TRAIN) or here (EVALUATE) and paid for; it still leaves only masked.
 
-References: DESIGN section 6, "Randomness"; ARCHITECTURE.md, "Privacy accounting".
+References: ARCHITECTURE.md, "Privacy accounting".
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Not here: transport certificates, which say nothing about identity.
 
 Privacy: names and public keys of institutions only.
 
-References: DESIGN of trust in ARCHITECTURE.md, "Who is trusted with what".
+References: ARCHITECTURE.md, "Who is trusted with what".
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Not here: what is refused at approval (``limits``), who is charged (``history``,
 Privacy: the ledger stays at the site. ``head`` leaves; it commits to a random id and to keyed digests, so it
 cannot be searched for what the ledger holds.
 
-References: DESIGN section 6, "Ledger" and "Rollback".
+References: ARCHITECTURE.md, "Privacy accounting".
 """
 
 from __future__ import annotations
