@@ -11,6 +11,10 @@ import pytest
 pytestmark = pytest.mark.end_to_end
 
 
+def default_interrupt():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def processes_of(session):
     """Command lines of what still runs in a session."""
     left = []
@@ -33,6 +37,7 @@ def test_ctrl_c_stops_a_run_without_a_traceback_and_leaves_no_process(tmp_path, 
             stderr=output,
             stdout=output,
             start_new_session=True,
+            preexec_fn=default_interrupt,  # which a test run in the background would ignore
         )
         deadline = time.monotonic() + 300
         while until not in log.read_text() and time.monotonic() < deadline and run.poll() is None:
