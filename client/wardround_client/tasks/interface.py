@@ -87,7 +87,11 @@ class Task(Protocol):
     def evaluate(
         self, plan: StudyPlan, *, vector: NDArray[np.float32], validation: Catalogue, test: Catalogue
     ) -> NDArray[np.int64]:
-        """Count held-out patients: one score and one label each, ``int64[cells]``, without noise."""
+        """Count held-out patients: one score and one label each.
+
+        Returns:
+            Exact numbers of patients, ``int64[cells]`` in the order of ``wardround_common.evaluation``.
+        """
         ...
 
     def scores(
