@@ -104,6 +104,14 @@ def evaluate_event(plan: StudyPlan) -> Event:
     )
 
 
+def training_epsilon(plan: StudyPlan, rounds: int) -> float:
+    """Compute what a training patient has spent after ``rounds`` TRAIN rounds of ``plan``, void or not."""
+    if rounds == 0:
+        return 0.0
+    event = train_event(plan, rounds * plan.recipe.local_steps)
+    return epsilon([event], delta=plan.privacy.target_delta)
+
+
 def merge(events: Iterable[Event]) -> _Merged:
     """Add up the steps of equal mechanisms.
 

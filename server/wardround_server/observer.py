@@ -5,7 +5,7 @@ Privacy: names of sites, sizes, times, codes, and states, which are functions of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,13 +79,3 @@ class Silent:
 
     def round_ended(self, record: RoundRecord, state: StudyState) -> None:
         """Nothing."""
-
-
-def bytes_per_site(records: Sequence[RoundRecord]) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """Bytes to and from each (site, exchange) over ``records``."""
-    total: dict[tuple[str, str], tuple[int, int]] = {}
-    for record in records:
-        for item in record.traffic:
-            to, back = total.get((item.site, item.exchange), (0, 0))
-            total[item.site, item.exchange] = to + item.to_site_bytes, back + item.from_site_bytes
-    return total

@@ -12,6 +12,7 @@ References: Flower 1.41 ``Grid`` interface; ARCHITECTURE.md, "Flower at the edge
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -133,8 +134,15 @@ class LocalGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Sequence[Message]:
-        """Not used: replies are pulled one by one."""
-        raise NotImplementedError
+        """Push, and pull until every reply is there or ``timeout`` seconds are over."""
+        waiting = set(self.push_messages(messages))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        replies: list[Message] = []
+        while waiting and (deadline is None or time.monotonic() < deadline):
+            arrived = self.pull_messages(waiting)
+            replies += arrived
+            waiting -= {message.metadata.reply_to_message_id for message in arrived}
+        return replies
 
 
 def _identify(node: int) -> None:

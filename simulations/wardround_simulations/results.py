@@ -21,7 +21,7 @@ from PIL import Image
 
 from wardround_client.catalogue import SIDES, Catalogue
 from wardround_common import __version__
-from wardround_common.accounting import epsilon, evaluate_event, train_event
+from wardround_common.accounting import epsilon, evaluate_event, training_epsilon
 from wardround_common.evaluation import (
     auroc_difference,
     auroc_released,
@@ -209,8 +209,7 @@ def _privacy(run: Run, site: str) -> report_model.SitePrivacy:
 
 def epsilon_after(plan: StudyPlan, record: RoundRecord) -> float:
     """The largest epsilon of any side after a round in which the site spent, void or not."""
-    steps = min(record.number, plan.rounds) * plan.recipe.local_steps
-    spent = epsilon([train_event(plan, steps)], delta=plan.privacy.target_delta)
+    spent = training_epsilon(plan, min(record.number, plan.rounds))
     if record.kind == "train":
         return spent
     return max(spent, epsilon([evaluate_event(plan)], delta=plan.privacy.target_delta))

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 from wardround_client.ingest import ingest
-from wardround_common.accounting import epsilon, train_event
+from wardround_common.accounting import training_epsilon
 from wardround_common.errors import ConfigError
 from wardround_common.logs import close_log, log_to
 from wardround_common.models import layout_of
-from wardround_common.plan import StudyPlan
 from wardround_common.trust import plan_digest
 from wardround_server.report import write_model, write_model_card, write_report
 from wardround_simulations.comparison import compare
@@ -123,7 +122,7 @@ def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
             external = _external(job, screen)
         folder.mkdir(parents=True)
         catalogues = {site: read.catalogue for site, read in data.items()}
-        view = screen.study(plan, epsilon=_epsilon_after(plan))
+        view = screen.study(plan, epsilon=partial(training_epsilon, plan))
         curve = Curve(plan, held_out(catalogues, "test"), inner=view, shown=view.scored)
         with clock.stage("federation"):
             outcome = run_study(federation, curve, wire=job.wire)
@@ -172,14 +171,3 @@ def _external(job: Job, screen: Screen) -> HeldOut | None:
             workers=max(1, job.federation.workers),
         )
     return everybody(read.catalogue, "test set")
-
-
-def _epsilon_after(plan: StudyPlan) -> Callable[[int], float]:
-    """Epsilon of training patients after a number of training rounds."""
-
-    @cache
-    def after(rounds: int) -> float:
-        steps = rounds * plan.recipe.local_steps
-        return epsilon([train_event(plan, steps)], delta=plan.privacy.target_delta) if rounds else 0.0
-
-    return after
