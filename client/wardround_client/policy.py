@@ -9,12 +9,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from wardround_common.tasks import TASKS
+
 
 class SitePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What this site permits; each default is the safe choice."""
 
-    tasks: tuple[str, ...] = ("classification",)
-    """Tasks that may run here."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks that may run here; each is private in the same way, so by default all of them."""
     minimum_cohort: Annotated[int, Meta(ge=3)] = 3
     """Smallest number of sites whose sum may be opened."""
     max_colluders: Annotated[int, Meta(ge=1)] = 1

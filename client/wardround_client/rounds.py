@@ -46,4 +46,4 @@ def run_round(study: SiteStudy, start: Packet) -> Conversation:
     confirms = yield session.confirm(survivors)  # 4
     result = yield session.open(confirms)  # 5
     total = session.result(result, bound=study.sum_bound(context.kind, session.survivors))  # 6
-    yield session.accept(study.following(context.kind, state, total, survivors=session.survivors))
+    yield session.accept(study.following(context, state, total, survivors=session.survivors))

@@ -1,7 +1,8 @@
 """What a site must keep while a study runs and must never put into a backup.
 
 Per (study, round, kind): the fresh secret that all of the round's randomness comes from, and the finished
-output. Per study: the state that the site accepted last, and the one that it is about to accept. A spend
+output. Per study: the state that the site accepted last, and the one that it is about to accept, each with
+what the task keeps at this site beside it (a discriminator that is not shared, for one). A spend
 whose secret is gone is void.
 
 Not here: what was spent (``ledger``), what was said (``secagg.record``).
@@ -20,6 +21,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +33,28 @@ from wardround_common.state import StudyState
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS round (
     plan BLOB NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL,
-    secret BLOB NOT NULL, output BLOB,
+    secret BLOB NOT NULL, output BLOB, local BLOB,
     PRIMARY KEY (plan, round, kind)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS state (
     plan BLOB NOT NULL, digest BLOB NOT NULL, updates INTEGER NOT NULL,
-    vector BLOB NOT NULL, average BLOB NOT NULL, momentum BLOB NOT NULL,
+    vector BLOB NOT NULL, average BLOB NOT NULL, momentum BLOB NOT NULL, local BLOB NOT NULL,
     PRIMARY KEY (plan, digest)
 ) STRICT;
 """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Output:
+    """What a round computed at this site.
+
+    Attributes:
+        words_P: What is masked, ring words, uint32.
+        local_L: What the task keeps here should the round be accepted, float32.
+    """
+
+    words_P: npt.NDArray[np.uint32]
+    local_L: npt.NDArray[np.float32]
 
 
 class Scratch:
@@ -75,30 +90,45 @@ class Scratch:
             ).fetchone()
         return bytes(row[0])
 
-    def keep_output(self, plan: bytes, number: int, kind: str, output: npt.NDArray[np.uint32]) -> None:
-        """Store the finished output of a round, an array of ring words [P]; a second one is not stored."""
+    def keep_output(self, plan: bytes, number: int, kind: str, output: Output) -> None:
+        """Store the finished output of a round; a second one is not stored."""
+        words, local = output.words_P.astype("<u4", copy=False), output.local_L.astype("<f4", copy=False)
         with _translated():
             self._db.execute(
-                "UPDATE round SET output = ? WHERE plan = ? AND round = ? AND kind = ? AND output IS NULL",
-                (output.astype("<u4", copy=False).tobytes(), plan, number, kind),
+                "UPDATE round SET output = ?, local = ? "
+                "WHERE plan = ? AND round = ? AND kind = ? AND output IS NULL",
+                (words.tobytes(), local.tobytes(), plan, number, kind),
             )
 
-    def output(self, plan: bytes, number: int, kind: str) -> npt.NDArray[np.uint32] | None:
-        """The finished output of a round as a new array, or None where there is none."""
+    def output(self, plan: bytes, number: int, kind: str) -> Output | None:
+        """The finished output of a round, its words as a new array, or None where there is none."""
         with _translated():
             row = self._db.execute(
-                "SELECT output FROM round WHERE plan = ? AND round = ? AND kind = ?", (plan, number, kind)
+                "SELECT output, local FROM round WHERE plan = ? AND round = ? AND kind = ?",
+                (plan, number, kind),
             ).fetchone()
-        return None if row is None or row[0] is None else np.frombuffer(row[0], dtype="<u4").copy()
+        if row is None or row[0] is None:
+            return None
+        words, local = np.frombuffer(row[0], dtype="<u4").copy(), np.frombuffer(row[1], dtype="<f4")
+        return Output(words_P=words, local_L=local)
 
-    def keep_state(self, plan: bytes, state: StudyState, *, beside: bytes) -> None:
-        """Store a state, and forget all others of the study but the one with digest ``beside``."""
-        arrays = (a.astype("<f4").tobytes() for a in (state.vector, state.average, state.momentum))
+    def keep_state(
+        self, plan: bytes, state: StudyState, *, local_L: npt.NDArray[np.float32], beside: bytes
+    ) -> None:
+        """Store a state, and forget all others of the study but the one with digest ``beside``.
+
+        Args:
+            plan: Digest of the plan.
+            state: The state.
+            local_L: What the task keeps at this site when it starts from that state.
+            beside: Digest of the state that stays.
+        """
+        arrays = (a.astype("<f4").tobytes() for a in (state.vector, state.average, state.momentum, local_L))
         with _translated():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM state WHERE plan = ? AND digest <> ?", (plan, beside))
             self._db.execute(
-                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (plan, state.digest, state.updates, *arrays),
             )
             self._db.execute("COMMIT")
@@ -114,6 +144,14 @@ class Scratch:
             return None
         vector, average, momentum = (np.frombuffer(blob, dtype="<f4") for blob in row[1:])
         return StudyState(updates=row[0], vector=vector, average=average, momentum=momentum)
+
+    def local(self, plan: bytes, digest: bytes) -> npt.NDArray[np.float32]:
+        """What the task keeps at this site beside the state with that digest; empty where there is none."""
+        with _translated():
+            row = self._db.execute(
+                "SELECT local FROM state WHERE plan = ? AND digest = ?", (plan, digest)
+            ).fetchone()
+        return np.frombuffer(b"" if row is None else row[0], dtype="<f4")
 
 
 @contextmanager

@@ -185,7 +185,7 @@ def check_consent(plan: StudyPlan, *, name: str, policy: SitePolicy) -> None:
     check_plan(plan)
     refusals = (
         (plan.site(name) is None, "not_named", "the plan does not name this site"),
-        (plan.task not in policy.tasks, "task", f"this site does not permit the task {plan.task!r}"),
+        (plan.task.name not in policy.tasks, "task", f"this site does not permit the task {plan.task.name!r}"),
         (
             plan.aggregation.minimum_cohort < policy.minimum_cohort,
             "minimum_cohort",
@@ -214,7 +214,8 @@ def confirm_noise(plan: StudyPlan) -> None:
     from wardround_client.privacy.second_opinion import second_opinion
 
     for planned in (train_event(plan, plan.steps), evaluate_event(plan)):
-        second_opinion([planned], delta=plan.privacy.target_delta)
+        if planned is not None:
+            second_opinion([planned], delta=plan.privacy.target_delta)
 
 
 def open_ledger(home: Path, *, policy: SitePolicy, simulation_id: bytes | None = None) -> Ledger:

@@ -29,14 +29,14 @@ from wardround_client.catalogue import Catalogue
 from wardround_client.ledger import Claim, Ledger
 from wardround_client.policy import SitePolicy
 from wardround_client.privacy.noise import noisy_counts
-from wardround_client.scratch import Scratch
+from wardround_client.scratch import Output, Scratch
 from wardround_client.secagg import ProtocolRecord, SiteSession, read_start
-from wardround_client.tasks.interface import RuntimeFlags, Task
+from wardround_client.tasks.interface import NOTHING, CountingTask, RuntimeFlags, Streams, Task
 from wardround_common import __version__
 from wardround_common.accounting import Event, evaluate_event, train_event
 from wardround_common.aggregate import Aggregation
 from wardround_common.canonical import digest
-from wardround_common.errors import PrivacyError, StorageError
+from wardround_common.errors import PrivacyError, ProtocolError, StorageError
 from wardround_common.evaluation import CELL_LEVELS
 from wardround_common.messages import Kind, Packet, RoundContext, Signer
 from wardround_common.plan import StudyPlan
@@ -47,6 +47,7 @@ from wardround_common.state import StudyState, initial_state
 from wardround_common.streams import Stream, derive
 from wardround_common.trust import open_roster, plan_digest
 
+Local = npt.NDArray[np.float32]
 RoundSecret = Callable[[bytes, int, str], bytes]
 """Makes the secret of (plan digest, round, kind), 32 bytes; from the operating system where deployed."""
 
@@ -149,7 +150,10 @@ class SiteStudy:
         secret = self._parts.scratch.secret(
             self._digest, number, kind, make=lambda: self._parts.round_secret(self._digest, number, kind)
         )
-        inputs = digest("inputs", self._digest, __version__.encode(), state.digest, self._snapshot, b"")
+        local_L = self._parts.scratch.local(self._digest, state.digest)
+        inputs = digest(
+            "inputs", self._digest, __version__.encode(), state.digest, self._snapshot, local_L.tobytes()
+        )
         spend = self._parts.ledger.spend(
             Claim(
                 plan_digest=self._digest,
@@ -168,10 +172,11 @@ class SiteStudy:
             raise _lost("the output of this round is recorded but no longer stored")
         if stored is None:
             streams = _streams(derive(secret, inputs, kind))
-            stored = self._train(state, streams) if kind == "train" else self._count(state, streams)
+            train = kind == "train"
+            stored = self._train(state, local_L, streams) if train else self._count(state, streams)
             self._parts.scratch.keep_output(self._digest, number, kind, stored)
-        self._parts.ledger.output(spend, vector_digest(stored))
-        return stored
+        self._parts.ledger.output(spend, vector_digest(stored.words_P))
+        return stored.words_P
 
     def ledger_head(self) -> bytes:
         """Hash of the ledger's last row."""
@@ -181,19 +186,26 @@ class SiteStudy:
         """The largest size, in levels, that a coordinate of an honest sum over ``survivors`` can have."""
         return self._sums.bound(kind, survivors)
 
-    def following(self, kind: Kind, state: StudyState, total: Ring, *, survivors: tuple[str, ...]) -> bytes:
+    def following(
+        self, context: RoundContext, state: StudyState, total: Ring, *, survivors: tuple[str, ...]
+    ) -> bytes:
         """Compute and store what a round leads to; returns the digest to accept.
 
         Args:
-            kind: TRAIN leads to the next state; EVALUATE leaves the state as it is.
+            context: TRAIN leads to the next state; EVALUATE leaves the state as it is.
             state: The state that the round started from.
             total: The verified sum.
             survivors: Whose vectors are in it.
         """
-        if kind == "evaluate":
+        if context.kind == "evaluate":
             return self._sums.counted(state, total)
         following = self._sums.following(state, total, survivors)
-        self._parts.scratch.keep_state(self._digest, following, beside=state.digest)
+        trained = self._parts.scratch.output(self._digest, context.round, context.kind)
+        if trained is None:
+            raise _lost("the output of this round is no longer stored")
+        self._parts.scratch.keep_state(
+            self._digest, following, local_L=trained.local_L, beside=state.digest
+        )
         return following.digest
 
     def _state(self) -> StudyState:
@@ -211,15 +223,18 @@ class SiteStudy:
         return state
 
     def _event(self, kind: Kind) -> Event:
-        if kind == "evaluate":
-            return evaluate_event(self._plan)
-        return train_event(self._plan, self._plan.recipe.local_steps)
+        event = train_event(self._plan, self._plan.recipe.local_steps)
+        event = event if kind == "train" else evaluate_event(self._plan)
+        if event is None:
+            raise _not_planned(kind)
+        return event
 
-    def _train(self, state: StudyState, streams: Callable[[str, int], Stream]) -> Ring:
-        output = self._task(self._plan.task).train_round(
+    def _train(self, state: StudyState, local_L: Local, streams: Streams) -> Output:
+        output = self._task(self._plan.task.name).train_round(
             self._plan,
             site=self._parts.signer.name,
             start=state.vector,
+            local_L=local_L,
             data=self._sides["train"],
             streams=streams,
             flags=self._parts.flags,
@@ -230,10 +245,14 @@ class SiteStudy:
                 remedy="Stop the study at this site and report the task: its steps are not accounted for.",
                 code="privacy.step_count",
             )
-        return self._sums.encode_update(output.update_P, site=self._parts.signer.name)
+        words_P = self._sums.encode_update(output.update_P, site=self._parts.signer.name)
+        return Output(words_P=words_P, local_L=output.local_L)
 
-    def _count(self, state: StudyState, streams: Callable[[str, int], Stream]) -> Ring:
-        counts: npt.NDArray[np.int64] = self._task(self._plan.task).evaluate(
+    def _count(self, state: StudyState, streams: Streams) -> Output:
+        task, evaluation = self._task(self._plan.task.name), self._plan.evaluation
+        if evaluation is None or not isinstance(task, CountingTask):
+            raise _not_planned("evaluate")
+        counts: npt.NDArray[np.int64] = task.evaluate(
             self._plan,
             vector=state.average,
             validation=self._sides["validation"],
@@ -242,14 +261,22 @@ class SiteStudy:
         noised = noisy_counts(
             streams("counts", 0),
             counts,
-            noise_multiplier=self._plan.evaluation.noise_multiplier,
+            noise_multiplier=evaluation.noise_multiplier,
             levels_per_patient=CELL_LEVELS,
         )
-        return self._sums.encode_counts(noised)
+        return Output(words_P=self._sums.encode_counts(noised), local_L=NOTHING)
 
 
-def _streams(key: bytes) -> Callable[[str, int], Stream]:
+def _streams(key: bytes) -> Streams:
     return lambda purpose, step: Stream(derive(key, purpose, step))
+
+
+def _not_planned(kind: Kind) -> ProtocolError:
+    return ProtocolError(
+        f"the plan has no round of kind {kind!r}",
+        remedy="Check that coordinator and sites run the same version of Wardround.",
+        code="round.not_planned",
+    )
 
 
 def _lost(what: str) -> PrivacyError:

@@ -93,8 +93,13 @@ def train_event(plan: StudyPlan, steps: int) -> Event:
     )
 
 
-def evaluate_event(plan: StudyPlan) -> Event:
-    """Return the event of one release of counts, charged to validation and, separately, to test patients."""
+def evaluate_event(plan: StudyPlan) -> Event | None:
+    """Return the event of one release of counts, charged to validation and, separately, to test patients.
+
+    None where the plan releases none.
+    """
+    if plan.evaluation is None:
+        return None
     return Event(
         mechanism="gaussian",
         sample_rate=1.0,

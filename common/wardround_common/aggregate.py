@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wardround_common.canonical import digest
-from wardround_common.evaluation import cells
 from wardround_common.messages import Kind
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
@@ -33,7 +32,7 @@ class Aggregation:
 
     def size(self, kind: Kind) -> int:
         """P, the length of the vector that a round of ``kind`` sums."""
-        return layout_of(self.plan).size if kind == "train" else cells(self.plan)
+        return layout_of(self.plan).size if kind == "train" else self.plan.task.cells
 
     def encode_update(self, update_P: npt.NDArray[np.float32], *, site: str) -> Ring:
         """A site's update, weighted by its plan constant, as ring levels."""

@@ -59,19 +59,12 @@ def _problems(plan: StudyPlan) -> Iterator[tuple[str, str]]:
         yield "expires", f"'{plan.expires}' is not a day of the calendar"
     if len(set(plan.labels)) != len(plan.labels):
         yield "labels", "names a label twice"
-    weights = plan.recipe.class_weights
-    if weights and len(weights) != len(plan.labels):
-        yield (
-            "recipe.class_weights",
-            f"expected one per label ({len(plan.labels)}) or none, got {len(weights)}",
-        )
     window = plan.input
     if window.window == "fixed" and window.window_width <= 0:
         yield "input.window_width", "a fixed window needs a width above 0"
     if window.window == "file" and (window.window_width or window.window_center):
         yield "input.window_width", "is not used where window is 'file': leave center and width out"
-    edges = plan.evaluation.bin_edges
-    if not 1 <= len(edges) <= 63 or list(edges) != sorted(set(edges)) or edges[-1] >= 1:
-        yield "evaluation.bin_edges", "expected 1 to 63 increasing values in (0, 1)"
-    if plan.evaluation.specificity >= 1:
-        yield "evaluation.specificity", "expected a value below 1"
+    if (plan.evaluation is not None) != (plan.task.cells > 0):
+        counted = "needs" if plan.task.cells else "counts nothing on held-out patients and has no"
+        yield "evaluation", f"the task {plan.task.name!r} {counted} table evaluation"
+    yield from plan.task.problems(plan)

@@ -5,7 +5,6 @@ Privacy: says what is read, computed, sent and never sent, and what that costs e
 
 from __future__ import annotations
 
-from wardround_common.layout import Layout
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import plan_digest
@@ -13,13 +12,13 @@ from wardround_common.trust import plan_digest
 
 def explain(plan: StudyPlan) -> str:
     """The plan as paragraphs of plain text, every number that matters among them."""
-    layout = layout_of(plan)
     parts = (
         _what(plan),
         _reads(plan),
-        _computes(plan, layout),
-        _leaves(plan, layout),
+        _computes(plan),
+        _leaves(plan),
         _costs(plan),
+        *plan.task.promises(plan),
         _ends(plan),
     )
     return "\n\n".join(parts) + "\n"
@@ -47,34 +46,34 @@ def _reads(plan: StudyPlan) -> str:
     )
 
 
-def _computes(plan: StudyPlan, layout: Layout) -> str:
+def _computes(plan: StudyPlan) -> str:
     recipe = plan.recipe
+    tried = " After the last round the model is tried on patients that training never saw."
     return (
-        f"What is computed: {plan.rounds} rounds. In each, every site trains the model '{plan.model.name}' "
-        f"({layout.size:,} parameters) for {recipe.local_steps} steps; in each step every patient takes part "
-        f"with probability {recipe.sample_rate:g}, by one image. After the last round the model is tried on "
-        f"patients that training never saw."
+        f"What is computed: {plan.task.trains(plan)}. There are {plan.rounds} rounds; in each, every site "
+        f"takes {recipe.local_steps} steps on its patients, and in each step every patient takes part with "
+        f"probability {recipe.sample_rate:g}, by one image.{tried if plan.evaluation else ''}"
     )
 
 
-def _leaves(plan: StudyPlan, layout: Layout) -> str:
+def _leaves(plan: StudyPlan) -> str:
+    size = layout_of(plan).size
     return (
-        f"What leaves the site: {layout.size:,} masked numbers a round, and once the masked counts of the "
-        f"evaluation. The coordinator can open only the sum over at least {plan.aggregation.minimum_cohort} "
-        f"sites. What never leaves: images, names, patient numbers, counts of patients, losses, the site's "
-        f"own model."
+        f"What leaves the site: {'; '.join(plan.task.leaves(plan))}; {size:,} masked numbers a round. The "
+        f"coordinator can open only the sum over at least {plan.aggregation.minimum_cohort} sites. What never "
+        f"leaves: images, names, patient numbers, counts of patients, losses, the site's own model."
     )
 
 
 def _costs(plan: StudyPlan) -> str:
-    privacy = plan.privacy
+    privacy, evaluation = plan.privacy, plan.evaluation
+    held_out = f"Patients of the evaluation: epsilon {evaluation.epsilon:g}. " if evaluation else ""
     return (
         f"What it costs each patient: whoever sees everything that left a site in this study, the "
         f"coordinator and all other sites included, learns about any one patient of that site at most what "
         f"(epsilon {privacy.target_epsilon:g}, delta {privacy.target_delta:g}) allows: any conclusion is at "
         f"most e^{privacy.target_epsilon:g} times as likely with this patient's scans as without, except "
-        f"with probability {privacy.target_delta:g}. Patients of the evaluation: epsilon "
-        f"{plan.evaluation.epsilon:g}. "
+        f"with probability {privacy.target_delta:g}. {held_out}"
         f"A patient known at several sites is covered at each separately. Noise multiplier "
         f"{privacy.noise_multiplier:g}, clip {privacy.max_grad_norm:g}, {plan.steps} steps in all."
     )

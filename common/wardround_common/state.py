@@ -80,6 +80,6 @@ def advance(state: StudyState, mean_update: npt.NDArray[np.float64], plan: Study
             code="secagg.bad_sum",
         )
     t = state.updates
-    decay = np.float32(min(algorithm.ema_decay, (1 + t) / (10 + t)))
+    decay = np.float32(min(plan.task.average_decay(plan), (1 + t) / (10 + t)))
     average = (decay * state.average + (np.float32(1) - decay) * vector).astype(np.float32)
     return StudyState(updates=t + 1, vector=vector, average=average, momentum=momentum)

@@ -59,7 +59,8 @@ class Study:
     def charged(self, kind: Kind, snapshots: frozenset[bytes]) -> list[Event]:
         """Return the events for which patients pay who are in ``snapshots`` and pay for ``kind``."""
         if not self.closed:
-            return [] if snapshots.isdisjoint(self.reservations) else [self.reservation.planned(kind)]
+            planned = self.reservation.planned(kind)
+            return [] if planned is None or snapshots.isdisjoint(self.reservations) else [planned]
         spends = self.spends.values()
         return [spend.event for spend in spends if spend.kind == kind and spend.snapshot in snapshots]
 

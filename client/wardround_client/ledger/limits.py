@@ -93,7 +93,7 @@ def check_study(reservation: Reservation, limits: Limits) -> None:
         (reservation.evaluate, reservation.evaluation_epsilon),
     )
     for whom, (event, promised) in zip(("training", "held-out"), promises, strict=True):
-        required = epsilon([event], delta=delta)
+        required = epsilon([event] if event else [], delta=delta)
         if required > promised + _ROUNDING:
             raise _overdrawn(
                 f"the plan promises {whom} patients epsilon {promised:g}, its noise costs {required:.4f}",
@@ -114,7 +114,10 @@ def check_lifetime(reservation: Reservation, limits: Limits, *, side: int, charg
         PrivacyError: ``privacy.overdrawn``.
     """
     before = rdp_curve(charged)
-    after = before + rdp_curve([reservation.planned(kind_charged(side))])
+    planned = reservation.planned(kind_charged(side))
+    if planned is None:
+        return
+    after = before + rdp_curve([planned])
     required = rdp_epsilon(after, delta=limits.lifetime_delta)
     if required > limits.lifetime_epsilon + _ROUNDING:
         held = rdp_epsilon(before, delta=limits.lifetime_delta)

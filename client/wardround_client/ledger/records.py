@@ -66,15 +66,15 @@ class Reservation(_Record, frozen=True, kw_only=True, tag="reserved"):
     target_epsilon: float
     """The plan's promise to training patients."""
     evaluation_epsilon: float
-    """The plan's promise to validation and to test patients."""
+    """The plan's promise to validation and to test patients; 0 where it counts none of them."""
     target_delta: float
     train: Event
     """All training steps of the study."""
-    evaluate: Event
+    evaluate: Event | None
     """All evaluations of the study."""
 
-    def planned(self, kind: Kind) -> Event:
-        """Return what is reserved for rounds of ``kind``."""
+    def planned(self, kind: Kind) -> Event | None:
+        """Return what is reserved for rounds of ``kind``; None where there are none."""
         return self.train if kind == "train" else self.evaluate
 
 

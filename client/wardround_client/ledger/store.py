@@ -284,7 +284,7 @@ def _reservation(plan: StudyPlan, plan_digest: bytes, snapshot: bytes) -> Reserv
         plan_digest=plan_digest,
         snapshot=snapshot,
         target_epsilon=plan.privacy.target_epsilon,
-        evaluation_epsilon=plan.evaluation.epsilon,
+        evaluation_epsilon=0.0 if plan.evaluation is None else plan.evaluation.epsilon,
         target_delta=plan.privacy.target_delta,
         train=train_event(plan, plan.steps),
         evaluate=evaluate_event(plan),
@@ -321,6 +321,8 @@ def _check_claim(study: Study, claim: Claim) -> None:
     if claim.snapshot not in study.reservations:
         raise refusals.unknown_snapshot()
     planned = study.reservation.planned(claim.kind)
+    if planned is None:
+        raise refusals.not_reserved(claim.round, f"the plan has no rounds of kind {claim.kind!r}")
     if replace(claim.event, steps=planned.steps) != planned:
         raise refusals.not_reserved(claim.round, "its event differs from the planned one")
     left = planned.steps - sum(event.steps for event in study.spent(claim.kind))

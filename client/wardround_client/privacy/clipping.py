@@ -26,7 +26,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -84,6 +84,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self._grid_levels = privacy.grid_levels
         self._divisor = divisor
         self._noise: Stream | None = None
+        self._public: tuple[Tensor, ...] = ()
         self._clipped_sum: FloatVector = np.zeros(sum(p.numel() for p in self.params))
 
     @property
@@ -95,15 +96,32 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         """Give the stream from which the next step, and no other, takes its noise."""
         self._noise = stream
 
+    def add_public(self, gradients: Sequence[Tensor]) -> None:
+        """Give gradients that the next step, and no other, adds to the noised and divided sum.
+
+        Nothing of a patient may be in them but what was released: they are neither clipped nor noised.
+
+        Args:
+            gradients: One for each parameter, in the order of the network's; none: nothing is added.
+        """
+        self._public = tuple(gradients)
+
     def clip_and_accumulate(self) -> None:
         """Clip every row of the physical batch and add them to the sum, in float64."""
+        self._clipped_sum += torch.cat(self.take_clipped()).cpu().numpy()
+
+    def take_clipped(self) -> list[Tensor]:
+        """The sum over the rows of the last backward pass, each clipped, per parameter, flat, float64.
+
+        Takes the rows' gradients away: they are used once.
+        """
         rows = [samples.flatten(1).double() for samples in self.grad_samples]
         norm_B = torch.stack([g.square().sum(dim=1) for g in rows]).sum(dim=0).sqrt()
         usable_B = torch.isfinite(norm_B)
         factor_B = (self.max_grad_norm / norm_B[usable_B].clamp(min=_TINY)).clamp(max=1.0)
-        self._clipped_sum += torch.cat([factor_B @ g[usable_B] for g in rows]).cpu().numpy()
         for parameter in self.params:
             parameter.grad_sample = None
+        return [factor_B @ g[usable_B] for g in rows]
 
     def add_noise(self) -> None:
         """Release the sum: on the plan's grid, with integer noise."""
@@ -124,9 +142,12 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self.noisy_steps += 1
 
     def scale_grad(self) -> None:
-        """Divide by the plan's constant, never by how many were drawn."""
+        """Divide by the plan's constant, never by how many were drawn, and add what no patient is in."""
+        public, self._public = self._public, ()
         for parameter in self.params:
             parameter.grad /= self._divisor
+        for parameter, gradient in zip(self.params, public, strict=bool(public)):
+            parameter.grad += gradient
 
 
 class PrivateStep:
@@ -162,15 +183,20 @@ class PrivateStep:
         self._loss_sum = loss_sum
         self._physical_batch = physical_batch
 
-    def __call__(self, x_B: Tensor, target_B: Tensor, *, noise: Stream) -> None:
+    def __call__(
+        self, x_B: Tensor, target_B: Tensor, *, noise: Stream, public: Sequence[Tensor] = ()
+    ) -> None:
         """Take one step on a batch.
 
         Args:
             x_B: Inputs, one row per patient; may have no rows.
             target_B: What ``loss_sum`` compares their outputs with.
             noise: The noise stream of this step; used for nothing else.
+            public: Gradients of a loss that no patient is in, one for each parameter; added to the noised
+                sum after it is divided.
         """
         self.optimizer.use_noise(noise)
+        self.optimizer.add_public(public)
         parts = list(zip(x_B.split(self._physical_batch), target_B.split(self._physical_batch), strict=True))
         for number, (x, target) in enumerate(parts, start=1):
             self.optimizer.signal_skip_step(do_skip=number < len(parts))
@@ -178,6 +204,33 @@ class PrivateStep:
                 self._loss_sum(self._network(x), target).backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+
+
+    def public_gradients(self, x_B: Tensor, target_B: Tensor, *, loss_sum: LossSum) -> tuple[Tensor, ...]:
+        """The mean of clipped gradients on rows in which no patient is, one tensor for each parameter.
+
+        They are clipped as patients' are, so that both weigh alike in the loss; they are not noised.
+
+        Args:
+            x_B: Inputs, at least one row.
+            target_B: What ``loss_sum`` compares their outputs with.
+            loss_sum: Outputs and targets to the sum of their losses.
+        """
+        with _without_hook_warning():
+            loss_sum(self._network(x_B), target_B).backward()
+        clipped = self.optimizer.take_clipped()
+        self.optimizer.zero_grad(set_to_none=True)
+        pairs = zip(self.optimizer.params, clipped, strict=True)
+        return tuple((total / len(x_B)).to(p).view_as(p) for p, total in pairs)
+
+    @contextmanager
+    def unhooked(self) -> Iterator[None]:
+        """Inside, a pass through the network leaves no gradient of any row."""
+        self._network.disable_hooks()
+        try:
+            yield
+        finally:
+            self._network.enable_hooks()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""What a study can train, by name. A task's code, and torch with it, is imported when it is asked for.
+"""A site's part of each task. Its code, and torch with it, is imported when it is asked for.
 
-To add a task, write a package beside ``classification`` whose module ``task`` has a ``TASK`` that fits
-``interface.Task``, and name it here; rounds, masking and the ledger know none of them.
+The registry is ``wardround_common.tasks``: a task of that name has a package here whose module ``task`` holds
+a ``TASK`` that fits ``interface.Task``.
 
 Privacy: names only.
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Final
 
 from wardround_client.tasks.interface import Task
 from wardround_common.errors import ConfigError
-
-_MODULES: Final = {"classification": "wardround_client.tasks.classification.task"}
+from wardround_common.tasks import TASKS
 
 
 @cache
@@ -25,11 +23,11 @@ def load_task(name: str) -> Task:
     Raises:
         ConfigError: The package has no task of that name.
     """
-    if name not in _MODULES:
+    if name not in TASKS:
         raise ConfigError(
             f"unknown task {name!r}",
-            remedy=f"Set task in the plan to one of: {', '.join(_MODULES)}.",
+            remedy=f"Set task in the plan to one of: {', '.join(TASKS)}.",
             code="plan.unknown_task",
         )
-    task: Task = import_module(_MODULES[name]).TASK
+    task: Task = import_module(f"{__name__}.{name}.task").TASK
     return task

@@ -10,14 +10,14 @@ Rules:
 * ``RuntimeFlags`` change speed and memory, never the mechanism.
 
 Privacy: ``TrainOutput`` is already noised: whoever sees it learns what the ledger was charged for. Counts of
-``evaluate`` and the result of ``scores`` are private: the caller noises the one and keeps the other.
+``evaluate`` are private: the caller noises them. ``local_L`` is noised like the update and stays at the site.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from wardround_client.catalogue import Catalogue
 from wardround_common.plan import StudyPlan
 from wardround_common.streams import Stream
+
+NOTHING: Final = np.zeros(0, np.float32)
+"""The local state of a task that keeps none."""
 
 Streams = Callable[[str, int], Stream]
 """Opens the stream of a purpose and a step; each is opened at most once."""
@@ -50,14 +53,16 @@ class TrainOutput:
     Attributes:
         update_P: Parameters after the round minus before, float32.
         noisy_steps: Noisy sums that were really released; the plan's ``local_steps``.
+        local_L: What the task keeps at the site for its next round, float32 of any length.
     """
 
     update_P: NDArray[np.float32]
     noisy_steps: int
+    local_L: NDArray[np.float32] = NOTHING
 
 
 class Task(Protocol):
-    """A task: how a round trains, and how its model is judged."""
+    """A task: how a round trains."""
 
     def train_round(
         self,
@@ -65,6 +70,7 @@ class Task(Protocol):
         *,
         site: str,
         start: NDArray[np.float32],
+        local_L: NDArray[np.float32],
         data: Catalogue,
         streams: Streams,
         flags: RuntimeFlags,
@@ -75,6 +81,8 @@ class Task(Protocol):
             plan: The study's plan.
             site: Name of this site in the plan: its divisor is ``sample_rate * patients``.
             start: ``float32[P]``, the global vector.
+            local_L: What the task kept at this site when the last accepted round ended; before the first
+                round empty.
             data: The train side.
             streams: The round's private randomness.
             flags: Device and physical batch.
@@ -84,18 +92,17 @@ class Task(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class CountingTask(Task, Protocol):
+    """A task whose plan counts held-out patients."""
+
     def evaluate(
         self, plan: StudyPlan, *, vector: NDArray[np.float32], validation: Catalogue, test: Catalogue
     ) -> NDArray[np.int64]:
         """Count held-out patients: one score and one label each.
 
         Returns:
-            Exact numbers of patients, ``int64[cells]`` in the order of ``wardround_common.evaluation``.
+            Exact numbers of patients, ``int64[cells]`` in the order of ``plan.task``.
         """
-        ...
-
-    def scores(
-        self, plan: StudyPlan, vector: NDArray[np.float32], images_NCHW: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """The probability of the positive class for each image, ``float64[N]``."""
         ...

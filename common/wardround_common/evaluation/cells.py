@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wardround_common.errors import ProtocolError, WardroundError
-from wardround_common.plan import StudyPlan
 
 CELL_LEVELS = 64
 """Ring levels per patient."""
@@ -33,9 +32,9 @@ _SIDES = 2
 _CLASSES = 2
 
 
-def cells(plan: StudyPlan) -> int:
-    """Number of cells of the plan's evaluation: 2 sides, 2 classes, B bins each."""
-    return _SIDES * _CLASSES * _bins(plan)
+def cells(edges: Sequence[float]) -> int:
+    """Number of cells for histograms with these inner edges: 2 sides, 2 classes, B bins each."""
+    return _SIDES * _CLASSES * (len(edges) + 1)
 
 
 def histogram(scores_N: ArrayLike, labels_N: ArrayLike, edges: Sequence[float]) -> NDArray[np.int64]:
@@ -63,12 +62,14 @@ def pack(validation_KB: NDArray[np.int64], test_KB: NDArray[np.int64]) -> NDArra
     return np.stack([validation_KB, test_KB]).reshape(-1) * CELL_LEVELS
 
 
-def unpack(levels: NDArray[np.int64], plan: StudyPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def unpack(
+    levels: NDArray[np.int64], edges: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The released sum as counts in patients.
 
     Args:
-        levels: Sum over the sites, signed, of length ``cells(plan)``.
-        plan: The study's plan.
+        levels: Sum over the sites, signed, of length ``cells(edges)``.
+        edges: The B - 1 inner edges of the bins.
 
     Returns:
         Validation and test counts, each of shape (K, B); fractional, and negative where the noise says so.
@@ -76,13 +77,13 @@ def unpack(levels: NDArray[np.int64], plan: StudyPlan) -> tuple[NDArray[np.float
     Raises:
         ProtocolError: The vector has another length (``evaluation.bad_length``).
     """
-    if levels.shape != (cells(plan),):
+    if levels.shape != (cells(edges),):
         raise ProtocolError(
-            f"expected {cells(plan)} cells, got an array of shape {levels.shape}",
+            f"expected {cells(edges)} cells, got an array of shape {levels.shape}",
             remedy="Check that coordinator and sites run the same version of Wardround.",
             code="evaluation.bad_length",
         )
-    counts = levels.reshape(_SIDES, _CLASSES, _bins(plan)) / float(CELL_LEVELS)
+    counts = levels.reshape(_SIDES, _CLASSES, len(edges) + 1) / float(CELL_LEVELS)
     return counts[0], counts[1]
 
 
@@ -103,7 +104,3 @@ def checked(scores_N: ArrayLike, labels_N: ArrayLike) -> tuple[NDArray[np.float6
             code="evaluation.bad_scores",
         )
     return scores, labels.astype(np.int64)
-
-
-def _bins(plan: StudyPlan) -> int:
-    return len(plan.evaluation.bin_edges) + 1

@@ -1,4 +1,4 @@
-"""The classifiers of ``wardround_common.models`` in torch.
+"""The classifiers of ``wardround_common.tasks.classification.models`` in torch.
 
 A network is a trainable module (``head``), before which there may be a fixed front end without parameters.
 What a front end returns depends on one image each, so a site computes it once per image.
@@ -23,17 +23,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wardround_client.tasks.batches import FrontEnd
 from wardround_client.tasks.classification.scattering import MAPS, scatter
 from wardround_client.tasks.layers import StandardisedConv2d
-from wardround_common.layout import Layout
-from wardround_common.models import GRID, layout_of
+from wardround_client.tasks.parameters import Parameters, without_values
+from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
-
-FrontEnd = Callable[[Tensor], Tensor]
+from wardround_common.tasks.classification.models import GRID
 
 _GROUPS = 8
 
@@ -45,24 +44,20 @@ class Network:
     Attributes:
         front_end: What comes before the trainable part; None where the head reads images.
         head: The trainable module.
-        layout: Where its parameters lie in a vector.
+        parameters: The head's, as a vector.
     """
 
     front_end: FrontEnd | None
     head: nn.Module
-    layout: Layout
+    parameters: Parameters
 
     def load(self, vector_P: NDArray[np.float32]) -> None:
         """Set all parameters from ``vector_P``."""
-        tensors = self.layout.split(vector_P)
-        with torch.no_grad():
-            for name, parameter in self.head.named_parameters():
-                parameter.copy_(torch.from_numpy(tensors[name].copy()))
+        self.parameters.load(vector_P)
 
     def vector(self) -> NDArray[np.float32]:
         """All parameters, as ``float32[P]`` of its own memory."""
-        parts = [parameter.detach().cpu().reshape(-1) for parameter in self.head.parameters()]
-        return np.array(torch.cat(parts).numpy(), dtype=np.float32)
+        return self.parameters.vector()
 
 
 def build(plan: StudyPlan) -> Network:
@@ -73,19 +68,14 @@ def build(plan: StudyPlan) -> Network:
     """
     layout = layout_of(plan)
     front_end, make_head = NETWORKS[plan.model.name]
-    with torch.device("meta"):  # initialisers of torch would move its global generator
-        head = make_head(len(plan.labels) - 1)
-    head.to_empty(device="cpu")
-    built = [(name, tuple(parameter.shape)) for name, parameter in head.named_parameters()]
-    if built != [(spec.name, spec.shape) for spec in layout.tensors]:
-        raise AssertionError(f"model {plan.model.name} does not have the tensors of its layout")
-    return Network(front_end=front_end, head=head, layout=layout)
+    head = without_values(lambda: make_head(plan.input.channels, len(plan.labels) - 1))
+    return Network(front_end=front_end, head=head, parameters=Parameters(head, layout))
 
 
-def _scatter_head(logits: int) -> nn.Module:
+def _scatter_head(channels: int, logits: int) -> nn.Module:
     return nn.Sequential(
         OrderedDict[str, nn.Module](
-            conv1=StandardisedConv2d(MAPS, 32, 3),
+            conv1=StandardisedConv2d(MAPS * channels, 32, 3),
             conv1_norm=nn.GroupNorm(1, 32),
             relu1=nn.ReLU(),
             pool1=nn.AdaptiveMaxPool2d(GRID),
@@ -95,11 +85,11 @@ def _scatter_head(logits: int) -> nn.Module:
     )
 
 
-def _small_head(logits: int) -> nn.Module:
+def _small_head(channels: int, logits: int) -> nn.Module:
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             centre=_Centre(),
-            conv1=StandardisedConv2d(1, 16, 5, stride=2),
+            conv1=StandardisedConv2d(channels, 16, 5, stride=2),
             conv1_norm=nn.GroupNorm(_GROUPS, 16),
             relu1=nn.ReLU(),
             pool1=nn.MaxPool2d(2),
@@ -124,7 +114,7 @@ class _Centre(nn.Module):
         return x_BCHW * 2 - 1
 
 
-NETWORKS: dict[str, tuple[FrontEnd | None, Callable[[int], nn.Module]]] = {
+NETWORKS: dict[str, tuple[FrontEnd | None, Callable[[int, int], nn.Module]]] = {
     "scatter": (scatter, _scatter_head),
     "small": (None, _small_head),
 }

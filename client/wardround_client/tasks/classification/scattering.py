@@ -42,15 +42,18 @@ def scatter(x_BCHW: Tensor) -> Tensor:
     """The scattering maps of every image.
 
     Args:
-        x_BCHW: float32, one channel, values 0 to 1, height and width at least 16.
+        x_BCHW: float32, values 0 to 1, height and width at least 16.
 
     Returns:
-        ``float32[B, 13, ceil(H / 8), ceil(W / 8)]``, about -3 to 3.
+        ``float32[B, 13 C, ceil(H / 8), ceil(W / 8)]``, about -3 to 3, channel by channel.
     """
-    if not len(x_BCHW):  # the Fourier transform refuses an empty batch
-        _, _, height, width = x_BCHW.shape
-        return x_BCHW.new_empty((0, MAPS, math.ceil(height / STRIDE), math.ceil(width / STRIDE)))
-    return torch.cat([_scatter_rows(part) for part in x_BCHW.split(_ROWS)])
+    rows, channels, height, width = x_BCHW.shape
+    grid = (math.ceil(height / STRIDE), math.ceil(width / STRIDE))
+    if not rows:  # the Fourier transform refuses an empty batch
+        return x_BCHW.new_empty((0, MAPS * channels, *grid))
+    planes = x_BCHW.reshape(rows * channels, 1, height, width)
+    maps = torch.cat([_scatter_rows(part) for part in planes.split(_ROWS)])
+    return maps.view(rows, MAPS * channels, *grid)
 
 
 def _scatter_rows(x_BCHW: Tensor) -> Tensor:

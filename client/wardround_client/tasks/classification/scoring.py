@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue, evaluation_rows
-from wardround_client.tasks.classification.batches import FeatureCache
+from wardround_client.tasks.batches import FeatureCache
 from wardround_client.tasks.classification.networks import build
 from wardround_common.evaluation import histogram
 from wardround_common.plan import StudyPlan
+from wardround_common.tasks.classification import ClassificationPlan
 
 _ROWS = 64
 
@@ -54,9 +55,9 @@ def count(
         sides: Validation, then test.
         cache: As for ``score``.
     """
-    counts = []
+    counts, edges = [], ClassificationPlan.of(plan).bin_edges
     for side in sides:
         rows_P = evaluation_rows(side)
         scores_P = score(plan, vector, side.images_NCHW[rows_P], cache=cache)
-        counts.append(histogram(scores_P, side.label_N[rows_P], plan.evaluation.bin_edges).reshape(-1))
+        counts.append(histogram(scores_P, side.label_N[rows_P], edges).reshape(-1))
     return np.concatenate(counts)

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue
 from wardround_client.tasks.classification import scoring
-from wardround_client.tasks.classification.batches import FeatureCache, PatientBatches
+from wardround_client.tasks.batches import FeatureCache, PatientBatches
 from wardround_client.tasks.classification.networks import build
 from wardround_client.tasks.classification.training import train
-from wardround_client.tasks.interface import RuntimeFlags, Streams, TrainOutput
-from wardround_common.errors import ConfigError
+from wardround_client.tasks.interface import NOTHING, RuntimeFlags, Streams, TrainOutput
 from wardround_common.plan import StudyPlan
 
 
@@ -30,6 +29,7 @@ class ClassificationTask:
         *,
         site: str,
         start: NDArray[np.float32],
+        local_L: NDArray[np.float32] = NOTHING,
         data: Catalogue,
         streams: Streams,
         flags: RuntimeFlags,
@@ -39,20 +39,19 @@ class ClassificationTask:
         Raises:
             ConfigError: The plan does not name the site.
         """
-        entry = plan.site(site)
-        if entry is None:
-            raise ConfigError(
-                f"the plan does not name site {site!r}",
-                remedy="Check the site's name in its configuration against the plan.",
-                code="plan.unknown_site",
-            )
         network = build(plan)
         network.load(start)
         batches = PatientBatches(
             plan.recipe, data=data, streams=streams, front_end=network.front_end, cache=self._cache
         )
-        divisor = plan.recipe.sample_rate * entry.patients
-        return train(plan, network=network, batches=batches, streams=streams, divisor=divisor, flags=flags)
+        return train(
+            plan,
+            network=network,
+            batches=batches,
+            streams=streams,
+            divisor=plan.expected_batch(site),
+            flags=flags,
+        )
 
     def evaluate(
         self, plan: StudyPlan, *, vector: NDArray[np.float32], validation: Catalogue, test: Catalogue

@@ -19,8 +19,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -28,10 +26,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from wardround_client.privacy.clipping import PrivateStep
-from wardround_client.tasks.classification.batches import PatientBatches
+from wardround_client.tasks.batches import PatientBatches
 from wardround_client.tasks.classification.networks import Network
+from wardround_client.tasks.determinism import deterministic
 from wardround_client.tasks.interface import RuntimeFlags, Streams, TrainOutput
 from wardround_common.plan import StudyPlan
+from wardround_common.tasks.classification import ClassificationPlan
 
 
 def train(
@@ -59,7 +59,7 @@ def train(
     start_P = network.vector()
     head, recipe = network.head.to(flags.device), plan.recipe
     optimizer = torch.optim.SGD(head.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
-    weights_K = torch.tensor(recipe.class_weights or [1.0] * len(plan.labels), device=flags.device)
+    weights_K = class_weights(plan).to(flags.device)
     step = PrivateStep(
         head,
         optimizer,
@@ -68,11 +68,16 @@ def train(
         divisor=divisor,
         physical_batch=flags.physical_batch,
     )
-    with _deterministic(flags.device):
+    with deterministic(flags.device):
         for number in range(recipe.local_steps):
             x_B, label_B = batches.draw(number)
             step(x_B.to(flags.device), label_B.to(flags.device), noise=streams("noise", number))
     return TrainOutput(update_P=network.vector() - start_P, noisy_steps=step.optimizer.noisy_steps)
+
+
+def class_weights(plan: StudyPlan) -> Tensor:
+    """The plan's factor on the loss of each class, float32 [K]."""
+    return torch.tensor(ClassificationPlan.of(plan).class_weights or [1.0] * len(plan.labels))
 
 
 def weighted_loss_sum(logits_BL: Tensor, label_B: Tensor, *, weights_K: Tensor) -> Tensor:
@@ -85,14 +90,3 @@ def weighted_loss_sum(logits_BL: Tensor, label_B: Tensor, *, weights_K: Tensor) 
     """
     losses_B = functional.cross_entropy(functional.pad(logits_BL, (1, 0)), label_B, reduction="none")
     return (losses_B * weights_K[label_B]).sum()
-
-
-@contextmanager
-def _deterministic(device: str) -> Iterator[None]:
-    """Bit-equal re-runs on a CPU: a property that tests use and that privacy does not rest on."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(device == "cpu" or before)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

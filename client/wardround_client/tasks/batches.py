@@ -1,8 +1,8 @@
 """The batch of a step: patients drawn by Poisson sampling, one image of each, ready for the network's head.
 
 Without augmentation the front end's output depends on the image alone, so it is computed once for all images
-of a side and kept in memory. Kept or computed anew, the bits are the same (``scattering`` computes every row
-by itself).
+of a side and kept in memory. Kept or computed anew, the bits are the same: a
+front end computes every row by itself.
 
 Privacy: who is in a batch and how many is part of the mechanism and stays inside it; features are as private
 as the images and are dropped when the images are.
@@ -11,6 +11,7 @@ as the images and are dropped when the images are.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,11 @@ from torch import Tensor
 from wardround_client.catalogue import Catalogue
 from wardround_client.privacy.sampler import PatientImages, choose_images, sample_patients
 from wardround_client.tasks.augmentation import augment, is_off
-from wardround_client.tasks.classification.networks import FrontEnd
 from wardround_client.tasks.interface import Streams
 from wardround_common.plan import RecipePlan
 
+FrontEnd = Callable[[Tensor], Tensor]
+"""What comes before the trainable part of a network: without parameters, each image by itself."""
 Images = NDArray[np.float32]
 
 
