@@ -68,3 +68,4 @@ def test_the_wheel_holds_our_packages_and_nothing_else(tmp_path):
     assert {top for top in tops if not top.endswith(".dist-info")} == packages
     assert "wardround_simulations/scenarios/demo.toml" in names
     assert "wardround_server/report/templates/report.html.j2" in names
+    assert "wardround_server/report/tasks/generation/templates/worth.html.j2" in names

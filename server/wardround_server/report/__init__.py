@@ -1,7 +1,7 @@
 """The report of a study: its data, the page, the model card and the model file.
 
-`model` is the data, `words`, `formats` and `charts` say and draw it, `page` and `card` lay it out, `write`
-puts it on disk.
+`model` is the data that every task has, `words`, `formats` and `charts` say and draw it, `page` and `card`
+lay it out, `write` puts it on disk. What one task alone has is in `tasks`.
 
 Not here: any computing on patients' data; the coordinator has none.
 
@@ -10,38 +10,36 @@ Privacy: shows released numbers; exact ones only where a simulation played all h
 
 from wardround_server.report.model import (
     ContactSheet,
-    Evaluation,
     LearningCurve,
-    ModelResult,
+    Lifetime,
     Privacy,
     Protection,
-    ReleasedCounts,
     Report,
     Reproducibility,
+    Results,
     RoundEpsilon,
     RoundReport,
     SiteData,
-    SiteEvaluation,
     SitePrivacy,
+    StudySpend,
     Traffic,
 )
 from wardround_server.report.write import write_model, write_model_card, write_report
 
 __all__ = [
     "ContactSheet",
-    "Evaluation",
     "LearningCurve",
-    "ModelResult",
+    "Lifetime",
     "Privacy",
     "Protection",
-    "ReleasedCounts",
     "Report",
     "Reproducibility",
+    "Results",
     "RoundEpsilon",
     "RoundReport",
     "SiteData",
-    "SiteEvaluation",
     "SitePrivacy",
+    "StudySpend",
     "Traffic",
     "write_model",
     "write_model_card",

@@ -1,5 +1,8 @@
 """The data of a report, as one tree of frozen structs; ``report.json`` is this tree.
 
+Here is what a study of any task has. What a task's evaluation gives is a `Results` of the task
+(``tasks.<name>.results``), whose fields stand in ``report.json`` beside the others.
+
 Everything optional may be absent: a deployment has no exact figures, because single scores and exact counts
 never leave a site. A simulation plays all hospitals at once and may fill every part.
 
@@ -15,62 +18,19 @@ from typing import Literal
 
 from msgspec import Struct
 
-from wardround_common.evaluation import Estimate, OperatingPoint, RocCurve
 from wardround_common.plan import StudyPlan
 
 
-class ModelResult(Struct, frozen=True, kw_only=True):
-    """How one model did on one set of test patients."""
+class Results(Struct, frozen=True, kw_only=True):
+    """What a task's evaluation gave. Its fields stand at the top level of ``report.json``."""
 
-    auroc: Estimate
-    positives: float
-    """Test patients of the positive class (noised where the counts are)."""
-    negatives: float
-    """Test patients of the other class (noised where the counts are)."""
-    roc: RocCurve | None = None
-    operating_point: OperatingPoint | None = None
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """Names of the fields that only a simulation may fill, where they are filled.
 
-
-class ReleasedCounts(Struct, frozen=True, kw_only=True):
-    """The sum over the sites of the noised counts: rows are classes, columns bins by rising score."""
-
-    edges: tuple[float, ...]
-    validation: tuple[tuple[float, ...], ...]
-    test: tuple[tuple[float, ...], ...]
-    noise_sd_cell: float
-    """Standard deviation of the noise on each cell of the sum, patients."""
-
-
-class SiteEvaluation(Struct, frozen=True, kw_only=True):
-    """The five models on one site's own test patients. Simulation only."""
-
-    federated: ModelResult | None = None
-    federated_without_privacy: ModelResult | None = None
-    pooled: ModelResult | None = None
-    local: ModelResult | None = None
-    local_private: ModelResult | None = None
-
-
-class Evaluation(Struct, frozen=True, kw_only=True):
-    """All models on one set of test patients. All but ``federated_released`` is simulation only."""
-
-    tested_on: str = ""
-    """Who was tested, in words: "the held-out patients of all sites"."""
-    federated_released: ModelResult | None = None
-    """The federated model with privacy, from released counts."""
-    released_counts: ReleasedCounts | None = None
-    federated: ModelResult | None = None
-    """Trained together, with privacy."""
-    federated_without_privacy: ModelResult | None = None
-    pooled: ModelResult | None = None
-    """All scans in one place, no privacy."""
-    local: dict[str, ModelResult] = {}
-    """By site: alone, without privacy."""
-    local_private: dict[str, ModelResult] = {}
-    """By site: alone, with the same privacy."""
-    gain: dict[str, Estimate] = {}
-    """By site: AUROC of ``federated`` minus that of ``local_private``, paired on the same patients."""
-    by_site: dict[str, SiteEvaluation] = {}
+        A task that does not say better has no field that a deployment may fill.
+        """
+        return self.__struct_fields__
 
 
 class RoundEpsilon(Struct, frozen=True, kw_only=True):
@@ -78,6 +38,24 @@ class RoundEpsilon(Struct, frozen=True, kw_only=True):
 
     round: int
     epsilon: float
+
+
+class StudySpend(Struct, frozen=True, kw_only=True):
+    """What one study cost the patients of a site, by the site's ledger."""
+
+    study: str
+    task: str
+    epsilon: float
+    delta: float
+
+
+class Lifetime(Struct, frozen=True, kw_only=True):
+    """What all studies together cost the patients of a site, by its ledger, and what it allows."""
+
+    epsilon: float
+    delta: float
+    limit: float
+    """Epsilon that the site permits over all studies."""
 
 
 class SitePrivacy(Struct, frozen=True, kw_only=True):
@@ -91,6 +69,9 @@ class SitePrivacy(Struct, frozen=True, kw_only=True):
     by_side: dict[str, float] = {}
     """Epsilon spent by ``train``, ``validation`` and ``test`` patients."""
     after_round: tuple[RoundEpsilon, ...] = ()
+    studies: tuple[StudySpend, ...] = ()
+    """Every study so far, oldest first, this one included. These do not add up: see ``lifetime``."""
+    lifetime: Lifetime | None = None
 
 
 class Privacy(Struct, frozen=True, kw_only=True):
@@ -194,9 +175,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """The plan in plain words: paragraphs separated by empty lines."""
     parameters: int
     """Numbers that the model is made of."""
-    evaluation: Evaluation = Evaluation()
-    external: Evaluation | None = None
-    """The same models on a further, public test set. Simulation only."""
+    results: Results | None = None
+    """What the task's evaluation gave; None where nothing was evaluated."""
     privacy: Privacy = Privacy()
     rounds: tuple[RoundReport, ...] = ()
     learning: tuple[LearningCurve, ...] = ()
@@ -225,11 +205,6 @@ class Report(Struct, frozen=True, kw_only=True):
         return tuple(site.name for site in self.plan.sites)
 
     @property
-    def headline(self) -> ModelResult | None:
-        """The federated model with privacy: exact in a simulation, else as released."""
-        return self.evaluation.federated or self.evaluation.federated_released
-
-    @property
     def stage_seconds(self) -> dict[str, float]:
         """Seconds by stage, from the whole run or added up over the rounds."""
         if self.seconds:
@@ -240,16 +215,7 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def violations(self) -> tuple[str, ...]:
         """Fields that hold figures which a deployment must not have; always empty in a simulation."""
-        exact = {
-            "external": self.external is not None,
-            "learning": bool(self.learning),
-            "data": bool(self.data),
-            "contact_sheets": bool(self.contact_sheets),
-        }
-        allowed = ("tested_on", "federated_released", "released_counts")
-        exact |= {
-            f"evaluation.{name}": bool(getattr(self.evaluation, name))
-            for name in Evaluation.__struct_fields__
-            if name not in allowed
-        }
-        return () if self.simulated else tuple(name for name, present in exact.items() if present)
+        if self.simulated:
+            return ()
+        parts = [name for name in ("learning", "data", "contact_sheets") if getattr(self, name)]
+        return (*(self.results.exact if self.results else ()), *parts)

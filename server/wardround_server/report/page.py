@@ -1,111 +1,120 @@
-"""The page: picks what a report holds, draws it, and fills the template.
+"""The page: picks what a report holds, draws it, and fills the templates.
 
-A section whose data are absent is left out; the contents list follows. The page holds everything it
-needs (style, pictures), runs no script and names no address, so that it can be mailed, archived and opened
-on a machine without a network.
+The page is a list of sections; a task adds its own (``tasks``). A section whose data are absent is left out
+and the contents list follows. The page holds everything it needs (style, pictures), runs no script and names
+no address, so that it can be mailed, archived and opened on a machine without a network.
 
 Privacy: writes what the report holds. All text goes through Jinja's or the SVG writer's escaping.
 """
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wardround_common.plan import StudyPlan
 from wardround_server.report import charts, formats, words
-from wardround_server.report.model import ContactSheet, Evaluation, LearningCurve, ModelResult, Report
+from wardround_server.report.album import Album
+from wardround_server.report.model import LearningCurve, Report, RoundReport
+from wardround_server.report.tasks import load_section
+from wardround_server.report.tasks.interface import Fragment, Part, Section
 
 Context = dict[str, Any]
+
+_FORMATS: Final = (
+    "rate",
+    "interval",
+    "signed",
+    "epsilon",
+    "delta",
+    "times",
+    "count",
+    "percent",
+    "size",
+    "duration",
+    "listed",
+    "things",
+)
+
+_SIDES: Final = {
+    "train": "Training patients",
+    "validation": "Validation patients",
+    "test": "Test patients",
+}
 
 
 def render(report: Report) -> str:
     """The page as HTML; the same bytes for the same report."""
-    template = environment().get_template("report.html.j2")
-    return template.render(report=report, plan=report.plan, **_context(report))
+    section, album = load_section(report.plan.task.name), Album()
+    parts = list(_parts(report, section, album))
+    bodies = [(part, _filled(report, part.template, part.data)) for part in parts]
+    data = {"style": Markup(_source("templates/style.css")), "bodies": bodies, "facts": section.facts(report)}
+    return str(_filled(report, "templates/report.html.j2", data))
 
 
 @cache
 def environment() -> Environment:
     """Jinja with escaping, strict about names, and with the report's number formats as filters."""
     made = Environment(
-        loader=PackageLoader("wardround_server.report"),
+        loader=PackageLoader("wardround_server.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = (
-        "rate",
-        "interval",
-        "signed",
-        "epsilon",
-        "delta",
-        "times",
-        "count",
-        "percent",
-        "size",
-        "duration",
-    )
-    made.filters |= {name: getattr(formats, name) for name in names}
-    made.filters |= {"listed": formats.listed, "things": formats.things}
+    made.filters |= {name: getattr(formats, name) for name in _FORMATS}
     return made
 
 
-def _context(report: Report) -> Context:
-    comparison = _comparison(report.evaluation, report.plan)
-    context: Context = {
-        "style": Markup(_source("style.css")),
-        "words": words,
-        "gauge": charts.gauge,
-        "spent_bar": charts.spent,
-        "swatch": charts.swatch,
-        "styles": charts.STYLES,
-        "dearest": max(report.privacy.sites.values(), key=lambda s: s.epsilon_spent, default=None),
-        "comparison": comparison,
-        "external": report.external and _comparison(report.external, report.plan),
-        "learning": _learning(report.learning),
-        "histogram": _histogram(report.evaluation, report.plan.labels),
-        "released_points": _released_points(report.evaluation),
-        "cohorts": charts.cohorts(report.rounds, report.sites),
-        "drawn_rounds": charts.drawn_rounds(report.rounds, report.sites),
-        "unusual": [
-            entry for entry in report.rounds if _unusual(entry.survivors, report.sites) or entry.void
-        ],
-        "burn_down": charts.burn_down(report.privacy),
-        "exchanges": (exchanges := _exchanges(report)),
-        "traffic": charts.traffic(report.traffic, exchanges) if report.traffic else None,
-        "stages": charts.stages(report.stage_seconds) if report.stage_seconds else None,
-        "sheets": _sheets(report.contact_sheets),
-        "plan_parts": _paragraphs(report.plan_text),
-    }
-    return context | {"contents": _contents(report, context)}
+def _parts(report: Report, section: Section, album: Album) -> Iterator[Part]:
+    """The sections that this report fills, in the order of the page."""
+    yield _part("summary", "Summary", _summary(report, section))
+    yield from section.results(report, album)
+    if learning := _learning(report.learning):
+        yield _part("learning", "Learning curves", {"learning": learning}, exact=True)
+    yield from section.details(report, album)
+    if report.privacy.sites:
+        yield _part("budget", "Privacy budget", _budget(report))
+    protected = {"leaves": section.leaves(report), "stays": section.stays(report)}
+    yield _part("protection", "How it was protected", protected)
+    if report.traffic:
+        yield _part("bytes", "Bytes", _traffic(report))
+    if drawn := charts.cohorts(report.rounds, report.sites):
+        yield _part("rounds", "Rounds", _rounds(report) | {"cohorts": drawn})
+    if report.stage_seconds:
+        yield _part("time", "Time", {"stages": charts.stages(report.stage_seconds)})
+    sheets = [(sheet, album.show(sheet.png)) for sheet in report.contact_sheets]
+    if report.data or sheets:
+        yield _part("images", "What the model saw", _images(report) | {"sheets": sheets}, exact=True)
+    if report.plan_text:
+        yield _part("plan", "The plan", {"plan_parts": _paragraphs(report.plan_text)})
+    yield _part("reproduce", "Reproduce", {})
 
 
-def _comparison(evaluation: Evaluation, plan: StudyPlan) -> Context:
-    """Everything about one test set: forest plot, ROC, and the rows of the table."""
-    names = ("federated", "federated_released", "federated_without_privacy", "pooled")
-    rows: list[tuple[str, str, ModelResult]] = [
-        (name, "", model) for name in names if (model := getattr(evaluation, name))
-    ]
-    sites = [site.name for site in plan.sites]
-    for site in sites:
-        own = (("local_private", evaluation.local_private), ("local", evaluation.local))
-        rows += [(name, site, models[site]) for name, models in own if site in models]
-    sentences = [(site, words.joining(evaluation, site)) for site in sites]
+def _part(name: str, title: str, data: Context, *, exact: bool = False) -> Part:
+    template = f"templates/sections/{name}.html.j2"
+    return Part(id=name, title=title, template=template, data=data, exact=exact)
+
+
+def _filled(report: Report, template: str, data: Mapping[str, Any]) -> Markup:
+    names = {"report": report, "plan": report.plan, "words": words, **data}
+    return Markup(environment().get_template(template).render(names))
+
+
+def _summary(report: Report, section: Section) -> Context:
+    first: Fragment | None = section.first_card(report)
     return {
-        "evaluation": evaluation,
-        "rows": rows,
-        "forest": charts.forest(evaluation, plan.sites) if len(rows) > 1 else None,
-        "roc": charts.roc(evaluation),
-        "roc_names": [name for name in charts.STYLES if name in {n for n, _ in charts.curves(evaluation)}],
-        "sentences": [(site, sentence) for site, sentence in sentences if sentence],
-        "own_patients": [(site, evaluation.by_site[site]) for site in sites if site in evaluation.by_site],
+        "first_card": first and _filled(report, first.template, first.data),
+        "dearest": max(report.privacy.sites.values(), key=lambda s: s.epsilon_spent, default=None),
+        "spent_bar": charts.spent,
+        "unusual": _unusual(report),
+        "trained": section.trained(report),
+        "warnings": (*words.warnings(report), *section.warnings(report)),
+        "missing": () if report.simulated else section.missing(report),
     }
 
 
@@ -120,42 +129,39 @@ def _learning(curves: tuple[LearningCurve, ...]) -> list[tuple[str, charts.Chart
     ]
 
 
-def _histogram(evaluation: Evaluation, labels: tuple[str, ...]) -> charts.Chart | None:
-    if evaluation.released_counts is None:
-        return None
-    released = evaluation.federated_released
-    point = released.operating_point if released else None
-    return charts.histogram(
-        evaluation.released_counts, labels=labels, threshold=point.threshold if point else None
-    )
+def _budget(report: Report) -> Context:
+    used = {side for site in report.privacy.sites.values() for side in site.by_side} or set(_SIDES)
+    return {
+        "sides": [(side, title) for side, title in _SIDES.items() if side in used],
+        "burn_down": charts.burn_down(report.privacy),
+        "promises": report.plan.task.promises(report.plan),
+        "by_study": words.by_study(report),
+        "spent_bar": charts.spent,
+    }
 
 
-def _released_points(evaluation: Evaluation) -> list[tuple[float, float, float]]:
-    """Threshold, sensitivity and false alarms of each inner point of the released curve."""
-    curve = evaluation.federated_released and evaluation.federated_released.roc
-    if not (curve and evaluation.released_counts):
-        return []
-    inner = (curve.true_positive_rate[-2:0:-1], curve.false_positive_rate[-2:0:-1])
-    return list(zip(evaluation.released_counts.edges, *inner, strict=True))
+def _traffic(report: Report) -> Context:
+    """Bytes, by exchange in the order in which the sites name them."""
+    exchanges = tuple(dict.fromkeys(name for entries in report.traffic.values() for name in entries))
+    return {"exchanges": exchanges, "traffic": charts.traffic(report.traffic, exchanges)}
 
 
-def _exchanges(report: Report) -> tuple[str, ...]:
-    """The exchanges in the order in which the sites name them."""
-    return tuple(dict.fromkeys(name for entries in report.traffic.values() for name in entries))
+def _rounds(report: Report) -> Context:
+    return {
+        "drawn_rounds": charts.drawn_rounds(report.rounds, report.sites),
+        "unusual": _unusual(report),
+        "kinds": {entry.kind for entry in report.rounds},
+    }
 
 
-def _unusual(survivors: tuple[str, ...], sites: tuple[str, ...]) -> bool:
-    return not set(survivors) >= set(sites)
+def _unusual(report: Report) -> list[RoundReport]:
+    """Rounds that were void or missed a site."""
+    everyone = set(report.sites)
+    return [entry for entry in report.rounds if entry.void or not set(entry.survivors) >= everyone]
 
 
-def _sheets(sheets: tuple[ContactSheet, ...]) -> list[tuple[ContactSheet, str]]:
-    """The sheets that fit into the page, as data addresses."""
-    kept, total = [], 0
-    for sheet in sheets:
-        total += len(sheet.png)
-        if total <= words.MOST_SHEETS_BYTES:
-            kept.append((sheet, "data:image/png;base64," + base64.b64encode(sheet.png).decode()))
-    return kept
+def _images(report: Report) -> Context:
+    return {"counted": any(site.positives for site in report.data.values())}
 
 
 def _paragraphs(text: str) -> list[tuple[str, str]]:
@@ -166,27 +172,6 @@ def _paragraphs(text: str) -> list[tuple[str, str]]:
         short = colon and len(head) <= 40 and "\n" not in head
         found.append((head, rest) if short else ("", paragraph))
     return found
-
-
-def _contents(report: Report, context: Context) -> list[tuple[str, str]]:
-    """Sections that the page will have: (id, title)."""
-    present = [
-        ("summary", "Summary", True),
-        ("joining", "Did joining help?", context["comparison"]["forest"]),
-        ("roc", "ROC curves", context["comparison"]["roc"]),
-        ("learning", "Learning curves", context["learning"]),
-        ("released", "The released evaluation", context["histogram"]),
-        ("external", "A further test set", report.external),
-        ("budget", "Privacy budget", report.privacy.sites),
-        ("protection", "How it was protected", True),
-        ("bytes", "Bytes", context["traffic"]),
-        ("rounds", "Rounds", context["cohorts"]),
-        ("time", "Time", context["stages"]),
-        ("images", "What the model saw", report.data or context["sheets"]),
-        ("plan", "The plan", report.plan_text),
-        ("reproduce", "Reproduce", True),
-    ]
-    return [(key, title) for key, title, shown in present if shown]
 
 
 def _source(name: str) -> str:

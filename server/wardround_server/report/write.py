@@ -42,9 +42,17 @@ def write_report(report: Report, out: Path) -> Path:
     """
     _check(report)
     page = render(report).encode()
-    data = msgspec.json.format(msgspec.json.encode(report, order="deterministic"), indent=1)
-    _write(out / "report.json", data + b"\n")
+    _write(out / "report.json", report_json(report))
     return _write(out / "report.html", page)
+
+
+def report_json(report: Report) -> bytes:
+    """The tree as JSON; the fields of its results stand at the top level, in the place of ``results``."""
+    tree = msgspec.to_builtins(report, order="deterministic")
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        flat |= {name: value} if name != "results" else (value or {})
+    return msgspec.json.format(msgspec.json.encode(flat), indent=1) + b"\n"
 
 
 def write_model_card(report: Report, out: Path) -> Path:

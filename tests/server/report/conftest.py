@@ -3,8 +3,11 @@
 import struct
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
+from generated import generation, generation_plan
+from strange import Strange
 
 from wardround_common.evaluation import (
     auroc_difference,
@@ -16,32 +19,30 @@ from wardround_common.evaluation import (
     roc_exact,
     roc_released,
 )
-from wardround_common.plan import (
-    EvaluationPlan,
-    InputPlan,
-    ModelPlan,
-    PrivacyPlan,
-    RecipePlan,
-    SitePlan,
-    StudyPlan,
-)
+from wardround_common.plan import StudyPlan
 from wardround_server.report import (
     ContactSheet,
-    Evaluation,
     LearningCurve,
-    ModelResult,
+    Lifetime,
     Privacy,
     Protection,
-    ReleasedCounts,
     Report,
     Reproducibility,
     RoundEpsilon,
     RoundReport,
     SiteData,
-    SiteEvaluation,
     SitePrivacy,
+    StudySpend,
     Traffic,
 )
+from wardround_server.report.tasks.classification.results import (
+    ClassificationResults,
+    Evaluation,
+    ModelResult,
+    ReleasedCounts,
+    SiteEvaluation,
+)
+from wardround_server.report.tasks.generation.results import Generation, GenerationResults
 
 SITES = {"alder": 1400, "birch": 630, "cedar": 450, "dogwood": 180}
 SHARPNESS = {"federated": 2.25, "federated_without_privacy": 2.5, "pooled": 2.6}
@@ -58,23 +59,24 @@ PLAN_TEXT = (
 
 @pytest.fixture(scope="session")
 def plan():
-    return StudyPlan(
-        study="chest",
-        title="Pneumonia in chest radiographs",
-        purpose="Help radiologists to find pneumonia in children's chest radiographs.",
-        expires="2099-12-31",
-        authority_key="00" * 32,
-        lead_key="11" * 32,
-        sites=tuple(SitePlan(name=name, patients=patients) for name, patients in SITES.items()),
-        task="classification",
-        labels=("normal", "pneumonia"),
-        input=InputPlan(modality="CR", size_px=64, spacing_mm=4.0, window="file"),
-        model=ModelPlan(name="scatter"),
-        recipe=RecipePlan(learning_rate=1.5, local_steps=5, sample_rate=0.2),
-        rounds=ROUNDS - 1,
-        privacy=PrivacyPlan(target_epsilon=3.0, target_delta=1e-5, noise_multiplier=2.1),
-        evaluation=EvaluationPlan(epsilon=3.0, noise_multiplier=NOISE),
-    )
+    tables = {
+        "study": "chest",
+        "title": "Pneumonia in chest radiographs",
+        "purpose": "Help radiologists to find pneumonia in children's chest radiographs.",
+        "expires": "2099-12-31",
+        "authority_key": "00" * 32,
+        "lead_key": "11" * 32,
+        "sites": [{"name": name, "patients": patients} for name, patients in SITES.items()],
+        "task": {"name": "classification"},
+        "labels": ["normal", "pneumonia"],
+        "input": {"modality": "CR", "size_px": 64, "spacing_mm": 4.0, "window": "file"},
+        "model": {"name": "scatter"},
+        "recipe": {"learning_rate": 1.5, "local_steps": 5, "sample_rate": 0.2},
+        "rounds": ROUNDS - 1,
+        "privacy": {"target_epsilon": 3.0, "target_delta": 1e-5, "noise_multiplier": 2.1},
+        "evaluation": {"epsilon": 3.0, "noise_multiplier": NOISE},
+    }
+    return msgspec.convert(tables, StudyPlan)
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +91,7 @@ def report(plan):
         plan_digest="9f2c41d07ab3e8566be1" + "0c" * 22,
         plan_text=PLAN_TEXT,
         parameters=4353,
-        evaluation=evaluation,
-        external=_only_exact(external),
+        results=ClassificationResults(evaluation=evaluation, external=_only_exact(external)),
         privacy=Privacy(sites={name: _privacy(name) for name in SITES}),
         rounds=_rounds(),
         learning=_learning(rng),
@@ -124,7 +125,7 @@ def report(plan):
 @pytest.fixture(scope="session")
 def deployed(report):
     """The same study as a deployment would report it."""
-    released = report.evaluation
+    released = report.results.evaluation
     return Report(
         setting="deployment",
         created=report.created,
@@ -132,10 +133,12 @@ def deployed(report):
         plan_digest=report.plan_digest,
         plan_text=report.plan_text,
         parameters=report.parameters,
-        evaluation=Evaluation(
-            tested_on=released.tested_on,
-            federated_released=released.federated_released,
-            released_counts=released.released_counts,
+        results=ClassificationResults(
+            evaluation=Evaluation(
+                tested_on=released.tested_on,
+                federated_released=released.federated_released,
+                released_counts=released.released_counts,
+            )
         ),
         privacy=report.privacy,
         rounds=report.rounds,
@@ -158,8 +161,64 @@ def bare(plan):
     )
 
 
+@pytest.fixture(scope="session")
+def generated(report):
+    """A simulated study that trained a generator, after a classifier was trained on the same patients."""
+    plan = generation_plan(report.plan)
+    spent = report.privacy.sites["alder"]
+    studies = (
+        StudySpend(study="chest", task="classification", epsilon=2.987, delta=1e-5),
+        StudySpend(study=plan.study, task="generation", epsilon=2.987, delta=1e-5),
+    )
+    site = msgspec.structs.replace(
+        spent,
+        by_side={"train": 2.987},
+        after_round=spent.after_round[:-1],
+        studies=studies,
+        lifetime=Lifetime(epsilon=4.214, delta=1e-5, limit=8.0),
+    )
+    rounds = tuple(entry for entry in report.rounds if entry.kind == "train")
+    return msgspec.structs.replace(
+        report,
+        plan=plan,
+        parameters=61_413,
+        results=GenerationResults(generation=generation()),
+        privacy=Privacy(sites=dict.fromkeys(SITES, site)),
+        rounds=rounds,
+        learning=(),
+        data={name: msgspec.structs.replace(data, positives={}) for name, data in report.data.items()},
+    )
+
+
+@pytest.fixture(scope="session")
+def generated_deployed(generated, deployed):
+    """The same generator as a deployment would report it."""
+    made = generated.results.generation
+    shown = Generation(
+        classes=tuple(msgspec.structs.replace(entry, real=None) for entry in made.classes),
+        over_rounds=made.over_rounds,
+        interpolation=made.interpolation,
+    )
+    return msgspec.structs.replace(
+        deployed,
+        plan=generated.plan,
+        parameters=generated.parameters,
+        results=GenerationResults(generation=shown),
+        privacy=generated.privacy,
+        rounds=generated.rounds,
+    )
+
+
+@pytest.fixture(scope="session")
+def strange(deployed):
+    """A study of a task that the server has no part for."""
+    return msgspec.structs.replace(
+        deployed, plan=msgspec.structs.replace(deployed.plan, task=Strange()), results=None
+    )
+
+
 def _evaluation(plan, rng, *, positives, negatives, loss=0.0):
-    edges = plan.evaluation.bin_edges
+    edges = plan.task.bin_edges
     labels = np.repeat([0, 1], [negatives, positives])
     hidden = rng.normal(labels, 0.35)
     models = {name: (sharp - loss) for name, sharp in SHARPNESS.items()}

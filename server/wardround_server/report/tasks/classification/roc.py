@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wardround_common.evaluation import RocCurve
-from wardround_server.report.charts.models import STYLES
 from wardround_server.report.charts.svg import NARROW, Canvas, Chart, Scale, drawn
-from wardround_server.report.model import Evaluation, ModelResult
+from wardround_server.report.tasks.classification.results import Evaluation, ModelResult
+from wardround_server.report.tasks.classification.styles import STYLES
 
 LEFT, TOP, FOOT, WIDTH = 46.0, 28.0, 48.0, 440.0
 
@@ -56,6 +56,6 @@ def _curve(canvas: Canvas, x: Scale, y: Scale, *, name: str, curve: RocCurve) ->
     rates = zip(curve.false_positive_rate, curve.true_positive_rate, strict=True)
     points = [(x(false), y(true)) for false, true in rates]
     canvas.polyline(points, kind=STYLES[name].line)
-    if name == "federated_released":
+    if STYLES[name].dotted:
         for point in points[1:-1]:
             canvas.marker(*point, "circle", kind=STYLES[name].kind, radius=3.5)

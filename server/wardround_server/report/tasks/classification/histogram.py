@@ -5,7 +5,7 @@ from __future__ import annotations
 from wardround_common.evaluation.estimate import Z_95
 from wardround_server.report.charts.svg import NARROW, Canvas, Chart, Scale, drawn, ticks
 from wardround_server.report.formats import count
-from wardround_server.report.model import ReleasedCounts
+from wardround_server.report.tasks.classification.results import ReleasedCounts
 
 LEFT, TOP, FOOT, GAP = 36.0, 30.0, 50.0, 44.0
 
