@@ -10,10 +10,9 @@ import sys
 import numpy as np
 
 from wardround_client.tasks.interface import TrainOutput
-from wardround_common.evaluation import cells
 from wardround_common.layout import Layout, TensorSpec
-from wardround_common.models import MODELS
 from wardround_common.streams import rounded_normal
+from wardround_common.tasks.classification.models import MODELS
 from wardround_simulations.sites import make_site
 from wardround_simulations.workers import Answer
 
@@ -27,7 +26,7 @@ MODELS["bench"] = lambda plan: Layout(
 class NumpyTask:
     """Noise for an update; no model."""
 
-    def train_round(self, plan, *, site, start, data, streams, flags) -> TrainOutput:  # noqa: ANN001
+    def train_round(self, plan, *, site, start, local_L, data, streams, flags) -> TrainOutput:  # noqa: ANN001
         """As many noisy steps as the plan wants, on nothing."""
         update = np.zeros(start.size)
         for step in range(plan.recipe.local_steps):
@@ -36,7 +35,7 @@ class NumpyTask:
 
     def evaluate(self, plan, *, vector, validation, test) -> np.ndarray:  # noqa: ANN001
         """No counts."""
-        return np.zeros(cells(plan), np.int64)
+        return np.zeros(plan.task.cells, np.int64)
 
 
 def make_numpy_site(spec: bytes) -> Answer:

@@ -17,6 +17,7 @@ from wardround_common.plan import (
     SitePlan,
     StudyPlan,
 )
+from wardround_common.tasks.classification import ClassificationPlan
 from wardround_simulations.federation import Federation
 from wardround_simulations.scenario import EXPIRES, Scenario, SimulationPlan
 from wardround_simulations.secrets import Secrets
@@ -42,7 +43,7 @@ def bench_plan() -> StudyPlan:
         authority_key=secrets.key("authority").public.hex(),
         lead_key=secrets.key("lead").public.hex(),
         sites=tuple(SitePlan(name=name, patients=100) for name in ("alder", "birch", "cedar")),
-        task="classification",
+        task=ClassificationPlan(),
         labels=("normal", "nodule"),
         input=InputPlan(
             modality="CT", size_px=16, spacing_mm=1.0, window="fixed", window_center=0.0, window_width=1.0

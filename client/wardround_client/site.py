@@ -185,7 +185,11 @@ def check_consent(plan: StudyPlan, *, name: str, policy: SitePolicy) -> None:
     check_plan(plan)
     refusals = (
         (plan.site(name) is None, "not_named", "the plan does not name this site"),
-        (plan.task.name not in policy.tasks, "task", f"this site does not permit the task {plan.task.name!r}"),
+        (
+            plan.task.name not in policy.tasks,
+            "task",
+            f"this site does not permit the task {plan.task.name!r}",
+        ),
         (
             plan.aggregation.minimum_cohort < policy.minimum_cohort,
             "minimum_cohort",

@@ -203,9 +203,7 @@ class SiteStudy:
         trained = self._parts.scratch.output(self._digest, context.round, context.kind)
         if trained is None:
             raise _lost("the output of this round is no longer stored")
-        self._parts.scratch.keep_state(
-            self._digest, following, local_L=trained.local_L, beside=state.digest
-        )
+        self._parts.scratch.keep_state(self._digest, following, local_L=trained.local_L, beside=state.digest)
         return following.digest
 
     def _state(self) -> StudyState:
@@ -223,11 +221,12 @@ class SiteStudy:
         return state
 
     def _event(self, kind: Kind) -> Event:
-        event = train_event(self._plan, self._plan.recipe.local_steps)
-        event = event if kind == "train" else evaluate_event(self._plan)
-        if event is None:
+        if kind == "train":
+            return train_event(self._plan, self._plan.recipe.local_steps)
+        counted = evaluate_event(self._plan)
+        if counted is None:
             raise _not_planned(kind)
-        return event
+        return counted
 
     def _train(self, state: StudyState, local_L: Local, streams: Streams) -> Output:
         output = self._task(self._plan.task.name).train_round(

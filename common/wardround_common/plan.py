@@ -95,7 +95,7 @@ class StudyPlan(Part, frozen=True, kw_only=True):
         return next((site for site in self.sites if site.name == name), None)
 
     def expected_batch(self, name: str) -> float:
-        """Patients whom a step of site ``name`` draws on average, by its stated size: what sums are divided by.
+        """Patients in a step of site ``name`` on average, by its stated size: what sums are divided by.
 
         Raises:
             ConfigError: The plan does not name the site.

@@ -60,8 +60,8 @@ def _leaves(plan: StudyPlan) -> str:
     size = layout_of(plan).size
     return (
         f"What leaves the site: {'; '.join(plan.task.leaves(plan))}; {size:,} masked numbers a round. The "
-        f"coordinator can open only the sum over at least {plan.aggregation.minimum_cohort} sites. What never "
-        f"leaves: images, names, patient numbers, counts of patients, losses, the site's own model."
+        f"coordinator can open only the sum over at least {plan.aggregation.minimum_cohort} sites. What "
+        f"never leaves: images, names, patient numbers, counts of patients, losses, the site's own model."
     )
 
 

@@ -23,7 +23,8 @@ from msgspec import Meta, Struct
 from wardround_common.canonical import decode, digest, encode
 from wardround_common.errors import ConsentError, ProtocolError
 from wardround_common.identity import SigningKey, verify
-from wardround_common.plan import Day, Name, StudyPlan
+from wardround_common.plan import StudyPlan
+from wardround_common.plan_parts import Day, Name
 
 COORDINATOR = "coordinator"
 ROSTER_DAYS = 30

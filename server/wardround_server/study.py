@@ -93,7 +93,8 @@ class CoordinatorStudy:
                 self.outcome.paused = self.outcome.records[-1].void
                 event("study.paused", level=logging.ERROR, study=self._plan.study, code=self.outcome.paused)
                 return
-        self._evaluate(self._plan.rounds + 1, transport)
+        if self._plan.evaluation is not None:
+            self._evaluate(self._plan.rounds + 1, transport)
 
     def _train(self, number: int, transport: Transport) -> bool:
         """Run a TRAIN round; whether it was accepted."""

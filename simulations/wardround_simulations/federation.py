@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardround_client.catalogue import Catalogue
-from wardround_client.ledger import Ledger, SideEpsilon
+from wardround_client.ledger import Ledger, SideEpsilon, StudyCost
 from wardround_client.policy import SitePolicy
 from wardround_client.site import check_consent, confirm_noise, open_ledger
 from wardround_common.canonical import encode
@@ -99,6 +99,7 @@ class SiteCost:
     """What the study cost a site's patients, from its own ledger."""
 
     spent: SideEpsilon
+    studies: tuple[StudyCost, ...]
     lifetime_epsilon: float
     lifetime_delta: float
 
@@ -190,6 +191,7 @@ def settle(federation: Federation) -> Mapping[str, SiteCost]:
         lifetime = ledger.lifetime()
         found[site] = SiteCost(
             spent=ledger.epsilon_spent(federation.plan.study),
+            studies=ledger.costs(),
             lifetime_epsilon=lifetime.epsilon,
             lifetime_delta=lifetime.delta,
         )

@@ -8,27 +8,16 @@ Privacy: everything exact in here is labelled "simulation only, not private" by 
 from __future__ import annotations
 
 import datetime
-import io
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
-from msgspec.structs import replace
-from PIL import Image
 
 from wardround_client.catalogue import SIDES, Catalogue
 from wardround_common import __version__
 from wardround_common.accounting import epsilon, evaluate_event, training_epsilon
-from wardround_common.evaluation import (
-    auroc_difference,
-    auroc_released,
-    operating_point,
-    roc_released,
-    unpack,
-)
 from wardround_common.layout import Layout
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
@@ -38,14 +27,10 @@ from wardround_common.trust import plan_digest
 from wardround_server.observer import RoundRecord
 from wardround_server.report import model as report_model
 from wardround_server.study import StudyOutcome
-from wardround_simulations.comparison import Models
-from wardround_simulations.curve import Curve
 from wardround_simulations.federation import Federation, SiteCost, SiteData
-from wardround_simulations.figures import Figures
-from wardround_simulations.held_out import HeldOut, held_out
+from wardround_simulations.pictures import tiles
 
 CONTACT_COLUMNS = 6
-CONTACT_GAP_PX = 2
 PACKAGES = ("flwr", "torch", "opacus", "pydicom", "cryptography", "pandas", "numpy")
 
 
@@ -58,9 +43,8 @@ class Run:
         outcome: How the study ended.
         data: What each site read.
         costs: What each site's ledger says.
-        models: The vectors that are compared.
-        curve: Exact AUROC after each round.
-        external: A public test set, by name.
+        results: What the task's judge found.
+        learning: What it measured after each round.
         seconds: Wall time by stage.
         command: The command line.
     """
@@ -69,9 +53,8 @@ class Run:
     outcome: StudyOutcome
     data: Mapping[str, SiteData]
     costs: Mapping[str, SiteCost]
-    models: Models
-    curve: Curve
-    external: HeldOut | None
+    results: report_model.Results | None
+    learning: tuple[report_model.LearningCurve, ...]
     seconds: Mapping[str, float]
     command: str
 
@@ -81,7 +64,6 @@ def build_report(run: Run) -> report_model.Report:
     plan = run.federation.plan
     layout: Layout = layout_of(plan)
     catalogues = {site: data.catalogue for site, data in run.data.items()}
-    test, validation = held_out(catalogues, "test"), held_out(catalogues, "validation")
     return report_model.Report(
         setting="simulation",
         created=datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
@@ -89,11 +71,10 @@ def build_report(run: Run) -> report_model.Report:
         plan_digest=plan_digest(plan).hex(),
         plan_text=explain(plan),
         parameters=layout.size,
-        evaluation=_evaluation(run, test, validation),
-        external=None if run.external is None else _external(run, run.external, validation),
+        results=run.results,
         privacy=report_model.Privacy(sites={site: _privacy(run, site) for site in run.federation.names}),
         rounds=tuple(_round(record) for record in run.outcome.records),
-        learning=run.curve.learning(),
+        learning=run.learning,
         traffic=_traffic(run.outcome.records),
         seconds=_seconds(run),
         protection=_protection(run),
@@ -116,93 +97,25 @@ def build_report(run: Run) -> report_model.Report:
     )
 
 
-def _evaluation(run: Run, test: HeldOut, validation: HeldOut) -> report_model.Evaluation:
-    scores = _figures(run, test, validation)
-    privately, alone = scores.of(run.models.federated), run.models.local_private
-    return replace(
-        scores.results("the test patients of all hospitals, one image each"),
-        federated_released=_released(run),
-        released_counts=_counts(run),
-        gain={
-            site: auroc_difference(
-                privately[test.rows_of(site)],
-                scores.of(vector)[test.rows_of(site)],
-                test.label_N[test.rows_of(site)],
-            )
-            for site, vector in alone.items()
-        },
-        by_site={site: _by_site(run, scores, site) for site in run.federation.names},
-    )
-
-
-def _figures(run: Run, test: HeldOut, validation: HeldOut) -> Figures:
-    return Figures(run.federation.plan, run.models, test=test, validation=validation)
-
-
-def _external(run: Run, external: HeldOut, validation: HeldOut) -> report_model.Evaluation:
-    return _figures(run, external, validation).results("a public test set, one image of each patient")
-
-
-def _by_site(run: Run, scores: Figures, site: str) -> report_model.SiteEvaluation:
-    models = run.models
-    rows = scores.test.rows_of(site)
-
-    def result(vector: npt.NDArray[np.float32] | None) -> report_model.ModelResult | None:
-        return None if vector is None else scores.result(vector, rows)
-
-    return report_model.SiteEvaluation(
-        federated=result(models.federated),
-        federated_without_privacy=result(models.federated_without_privacy),
-        pooled=result(models.pooled),
-        local=result(models.local.get(site)),
-        local_private=result(models.local_private.get(site)),
-    )
-
-
-def _released(run: Run) -> report_model.ModelResult | None:
-    counts = _counts(run)
-    if counts is None:
-        return None
-    validation, test = np.array(counts.validation), np.array(counts.test)
-    evaluation = run.federation.plan.evaluation
-    return report_model.ModelResult(
-        auroc=auroc_released(test, counts.noise_sd_cell),
-        positives=float(test[1].sum()),
-        negatives=float(test[0].sum()),
-        roc=roc_released(test),
-        operating_point=operating_point(
-            validation,
-            test,
-            edges=evaluation.bin_edges,
-            specificity=evaluation.specificity,
-            noise_sd_cell=counts.noise_sd_cell,
-        ),
-    )
-
-
-def _counts(run: Run) -> report_model.ReleasedCounts | None:
-    outcome, plan = run.outcome, run.federation.plan
-    if outcome.counts is None:
-        return None
-    validation, test = unpack(outcome.counts, plan)
-    return report_model.ReleasedCounts(
-        edges=plan.evaluation.bin_edges,
-        validation=tuple(tuple(row) for row in validation.tolist()),
-        test=tuple(tuple(row) for row in test.tolist()),
-        noise_sd_cell=plan.evaluation.noise_multiplier * len(outcome.counted_sites) ** 0.5,
-    )
-
-
 def _privacy(run: Run, site: str) -> report_model.SitePrivacy:
     plan, cost = run.federation.plan, run.costs[site]
     return report_model.SitePrivacy(
         epsilon_spent=cost.spent.largest,
         delta=plan.privacy.target_delta,
-        budget=max(plan.privacy.target_epsilon, plan.evaluation.epsilon),
+        budget=max(plan.privacy.target_epsilon, plan.evaluation.epsilon if plan.evaluation else 0.0),
         by_side={side: getattr(cost.spent, side) for side in SIDES},
         after_round=tuple(
             report_model.RoundEpsilon(round=record.number, epsilon=epsilon_after(plan, record))
             for record in run.outcome.records
+        ),
+        studies=tuple(
+            report_model.StudySpend(study=one.study, task=one.task, epsilon=one.epsilon, delta=one.delta)
+            for one in cost.studies
+        ),
+        lifetime=report_model.Lifetime(
+            epsilon=cost.lifetime_epsilon,
+            delta=cost.lifetime_delta,
+            limit=run.federation.policy.lifetime_epsilon,
         ),
     )
 
@@ -210,9 +123,10 @@ def _privacy(run: Run, site: str) -> report_model.SitePrivacy:
 def epsilon_after(plan: StudyPlan, record: RoundRecord) -> float:
     """The largest epsilon of any side after a round in which the site spent, void or not."""
     spent = training_epsilon(plan, min(record.number, plan.rounds))
-    if record.kind == "train":
+    counted = evaluate_event(plan)
+    if record.kind == "train" or counted is None:
         return spent
-    return max(spent, epsilon([evaluate_event(plan)], delta=plan.privacy.target_delta))
+    return max(spent, epsilon([counted], delta=plan.privacy.target_delta))
 
 
 def _round(record: RoundRecord) -> report_model.RoundReport:
@@ -283,7 +197,7 @@ def _warnings(run: Run) -> tuple[str, ...]:
     warnings = []
     if run.outcome.paused:
         warnings.append(f"The study was paused after two void rounds in a row ({run.outcome.paused}).")
-    if run.outcome.counts is None:
+    if run.outcome.counts is None and run.federation.plan.evaluation is not None:
         warnings.append("No evaluation was released: the EVALUATE round is void or was not reached.")
     return tuple(warnings)
 
@@ -295,9 +209,5 @@ def contact_sheet(catalogue: Catalogue) -> bytes:
     for label in sorted(set(view.label_N.tolist())):
         of_class = np.flatnonzero(view.label_N == label)
         picked = of_class[np.linspace(0, len(of_class) - 1, CONTACT_COLUMNS).astype(int)]
-        tiles = (view.images_NCHW[picked, 0] * 255).astype(np.uint8)
-        rows.append(np.hstack([np.pad(tile, CONTACT_GAP_PX, constant_values=255) for tile in tiles]))
-    sheet = Image.fromarray(np.vstack(rows))
-    data = io.BytesIO()
-    sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.BICUBIC).save(data, format="PNG")
-    return data.getvalue()
+        rows.append(view.images_NCHW[picked])
+    return tiles(rows)

@@ -20,15 +20,15 @@ from wardround_common.logs import close_log, log_to
 from wardround_common.models import layout_of
 from wardround_common.trust import plan_digest
 from wardround_server.report import write_model, write_model_card, write_report
-from wardround_simulations.comparison import compare
-from wardround_simulations.curve import Curve
 from wardround_simulations.federation import Federation, consent, read_sites, run_study, settle
 from wardround_simulations.folders import open_run, show_newest, study_folder
 from wardround_simulations.grid import Wire, unchanged
-from wardround_simulations.held_out import HeldOut, everybody, held_out
+from wardround_simulations.held_out import HeldOut, everybody
 from wardround_simulations.live import Screen
 from wardround_simulations.results import Run, build_report
 from wardround_simulations.scenario import load_scenario
+from wardround_simulations.tasks import judge_of
+from wardround_simulations.tasks.interface import Trial
 
 
 class _Clock:
@@ -123,20 +123,19 @@ def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
         folder.mkdir(parents=True)
         catalogues = {site: read.catalogue for site, read in data.items()}
         view = screen.study(plan, epsilon=partial(training_epsilon, plan))
-        curve = Curve(plan, held_out(catalogues, "test"), inner=view, shown=view.scored)
+        judge = judge_of(Trial(federation=federation, catalogues=catalogues, external=external))
         with clock.stage("federation"):
-            outcome = run_study(federation, curve, wire=job.wire)
+            outcome = run_study(federation, judge.watch(view), wire=job.wire)
         with clock.stage("comparison"):
-            models = compare(federation, outcome.state.average, screen)
+            results = judge.results(outcome, screen)
         with clock.stage("report"), screen.stage("report", total=1):
             result = Run(
                 federation=federation,
                 outcome=outcome,
                 data=data,
                 costs=settle(federation),
-                models=models,
-                curve=curve,
-                external=external,
+                results=results,
+                learning=judge.learning(),
                 seconds=clock.seconds,
                 command=job.command,
             )

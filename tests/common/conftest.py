@@ -10,6 +10,7 @@ from wardround_common.plan import (
     SitePlan,
     StudyPlan,
 )
+from wardround_common.tasks.classification import ClassificationPlan
 
 AUTHORITY = SigningKey.from_seed(bytes([1]) * 32)
 LEAD = SigningKey.from_seed(bytes([2]) * 32)
@@ -29,7 +30,7 @@ def plan() -> StudyPlan:
             SitePlan(name="birch", patients=300),
             SitePlan(name="cedar", patients=100),
         ),
-        task="classification",
+        task=ClassificationPlan(),
         labels=("normal", "nodule"),
         input=InputPlan(
             modality="CT",

@@ -129,7 +129,7 @@ def test_histogram_puts_a_score_on_an_edge_into_the_bin_above():
 def test_counts_survive_the_way_through_the_ring(plan):
     rng = np.random.default_rng(5)
     validation, test = rng.integers(0, 50, (2, 2, 8))
-    back = unpack(pack(validation, test), plan)
+    back = unpack(pack(validation, test), plan.task.bin_edges)
     assert np.array_equal(back[0], validation)
     assert np.array_equal(back[1], test)
     assert CELL_LEVELS == 64
@@ -137,7 +137,7 @@ def test_counts_survive_the_way_through_the_ring(plan):
 
 def test_sum_of_another_length_is_refused(plan):
     with pytest.raises(ProtocolError, match="expected 32 cells"):
-        unpack(np.zeros(31, dtype=np.int64), plan)
+        unpack(np.zeros(31, dtype=np.int64), plan.task.bin_edges)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 
 from wardround_common.errors import ConfigError, ProtocolError
 from wardround_common.layout import Layout, TensorSpec, initial_vector
-from wardround_common.models import MODELS, initial_vector_of, layout_of
+from wardround_common.models import initial_vector_of, layout_of
 from wardround_common.plan import ModelPlan
+from wardround_common.tasks.classification.models import MODELS
 
 SEED = bytes(range(32))
 

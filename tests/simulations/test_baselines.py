@@ -19,6 +19,7 @@ from wardround_common.plan import (
     SitePlan,
     StudyPlan,
 )
+from wardround_common.tasks.classification import ClassificationPlan
 from wardround_simulations.baselines import LonePrivateRecipe, NonPrivateRecipe
 from wardround_simulations.baselines.recipes import LONE_PRIVATE, lone_recipe
 from wardround_simulations.baselines.with_privacy import alone_with_privacy, plan_of_one
@@ -63,7 +64,7 @@ def plan(train):
         authority_key="00" * 32,
         lead_key="11" * 32,
         sites=tuple(SitePlan(name=n, patients=len(c.patient_keys)) for n, c in train.items()),
-        task="classification",
+        task=ClassificationPlan(),
         labels=("empty", "square"),
         input=InputPlan(modality="CR", size_px=16, spacing_mm=1.0, window="file"),
         model=ModelPlan(name="scatter"),

@@ -62,7 +62,7 @@ def test_a_missing_sites_folder_is_one_clear_error(wardround_sim, tmp_path):
         ('name = "scatter"', 'name = "resnet"', "scatter, small"),
         ("[simulation]", "[simulation]\nsede = 1", "sede"),
         ("[plan.model]", "[plan.modl]", "modl"),
-        ('task = "classification"', 'task = "classification"\nexpires = "2030-01-01"', "expires"),
+        ("rounds = 16", 'rounds = 16\nexpires = "2030-01-01"', "expires"),
         ("rounds = 16", "rounds = 16\nrounds = 17", "scenario.toml"),
     ],
 )

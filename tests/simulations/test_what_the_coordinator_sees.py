@@ -16,7 +16,6 @@ from wardround_client.site import Site
 from wardround_client.tasks.interface import TrainOutput
 from wardround_common.canonical import decode
 from wardround_common.errors import ProtocolError
-from wardround_common.evaluation import cells
 from wardround_common.messages import (
     Accept,
     Confirm,
@@ -60,7 +59,7 @@ MAY_DIFFER = {
 class MeanTask:
     """Training whose result depends on the site's images, noised as the plan says."""
 
-    def train_round(self, plan, *, site, start, data, streams, flags):
+    def train_round(self, plan, *, site, start, local_L, data, streams, flags):
         size = layout_of(plan).size
         update = np.full(size, data.images_NCHW.sum() / 1000)
         for step in range(plan.recipe.local_steps):
@@ -68,7 +67,7 @@ class MeanTask:
         return TrainOutput(update_P=update.astype(np.float32), noisy_steps=plan.recipe.local_steps)
 
     def evaluate(self, plan, *, vector, validation, test):
-        counts = np.zeros(cells(plan), np.int64)
+        counts = np.zeros(plan.task.cells, np.int64)
         counts[3] = len(validation.patient_keys)
         return counts
 

@@ -9,7 +9,6 @@ from wardround_client.catalogue import CATALOGUE_FILE, Catalogue, Row
 from wardround_client.policy import SitePolicy
 from wardround_client.tasks.interface import TrainOutput
 from wardround_common.canonical import digest
-from wardround_common.evaluation import cells
 from wardround_common.models import layout_of
 from wardround_common.plan import (
     AggregationPlan,
@@ -21,6 +20,7 @@ from wardround_common.plan import (
     SitePlan,
     StudyPlan,
 )
+from wardround_common.tasks.classification import ClassificationPlan
 from wardround_server.observer import Silent
 from wardround_simulations.federation import Federation, run_study
 from wardround_simulations.grid import unchanged
@@ -41,11 +41,11 @@ def update_of(plan: StudyPlan, site: str, state: np.ndarray) -> np.ndarray:
 class KnownTask:
     """Updates that a test can compute too, and counts of what it is given."""
 
-    def train_round(self, plan, *, site, start, data, streams, flags):
+    def train_round(self, plan, *, site, start, local_L, data, streams, flags):
         return TrainOutput(update_P=update_of(plan, site, start), noisy_steps=plan.recipe.local_steps)
 
     def evaluate(self, plan, *, vector, validation, test):
-        counts = np.zeros(cells(plan), np.int64)
+        counts = np.zeros(plan.task.cells, np.int64)
         counts[0], counts[-1] = len(validation.patient_keys), len(test.patient_keys)
         return counts
 
@@ -64,7 +64,7 @@ def make_plan(n: int, **changes) -> StudyPlan:
         "authority_key": secrets.key("authority").public.hex(),
         "lead_key": secrets.key("lead").public.hex(),
         "sites": tuple(SitePlan(name=name, patients=100 + 50 * i) for i, name in enumerate(NAMES[:n])),
-        "task": "classification",
+        "task": ClassificationPlan(),
         "labels": ("normal", "nodule"),
         "input": InputPlan(
             modality="CT",

@@ -11,7 +11,7 @@ Privacy: a ledger says which pseudonymous patients took part in what; it stays a
 leaves.
 """
 
-from wardround_client.ledger.limits import Lifetime, Limits, SideEpsilon
+from wardround_client.ledger.limits import Lifetime, Limits, SideEpsilon, StudyCost
 from wardround_client.ledger.records import TEST, TRAIN, VALIDATION, Claim, Output, Reservation, Spend
 from wardround_client.ledger.store import Ledger
 
@@ -27,4 +27,5 @@ __all__ = [
     "Reservation",
     "SideEpsilon",
     "Spend",
+    "StudyCost",
 ]

@@ -62,6 +62,23 @@ class SideEpsilon:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StudyCost:
+    """What a study has cost so far.
+
+    Attributes:
+        study: Its name.
+        task: Its task.
+        epsilon: The most that any one patient has spent on it, by PLD at ``delta``.
+        delta: Its plan's.
+    """
+
+    study: str
+    task: str
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lifetime:
     """What one patient has spent or reserved over all studies.
 

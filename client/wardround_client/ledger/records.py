@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from wardround_common.accounting import Event
 from wardround_common.messages import Kind
-from wardround_common.plan import Name
+from wardround_common.plan_parts import Name
 
 TRAIN: Final = 0
 VALIDATION: Final = 1
@@ -61,6 +61,7 @@ class Reservation(_Record, frozen=True, kw_only=True, tag="reserved"):
     """The whole planned cost of a study, for the patients of one snapshot."""
 
     study: Name
+    task: Name
     plan_digest: Digest
     snapshot: Digest
     target_epsilon: float

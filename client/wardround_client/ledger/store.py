@@ -35,6 +35,7 @@ from wardround_client.ledger.limits import (
     Lifetime,
     Limits,
     SideEpsilon,
+    StudyCost,
     check_lifetime,
     check_study,
     largest_lifetime,
@@ -221,10 +222,24 @@ class Ledger:
             ConsentError: ``ledger.not_approved``: there is no such study.
         """
         with self._book.page() as page:
-            account = _study(page, study)
-            train, evaluate = account.spent("train"), account.spent("evaluate")
-            delta = account.reservation.target_delta
-        return side_epsilon(train, evaluate, delta=delta)
+            return _spent(_study(page, study))
+
+    def costs(self) -> tuple[StudyCost, ...]:
+        """Return what each study has cost so far, in the order of their approval.
+
+        They do not add up: what all of them together cost a patient is ``lifetime``.
+        """
+        with self._book.page() as page:
+            studies = page.history.studies
+        return tuple(
+            StudyCost(
+                study=name,
+                task=study.reservation.task,
+                epsilon=_spent(study).largest,
+                delta=study.reservation.target_delta,
+            )
+            for name, study in studies.items()
+        )
 
     def lifetime(self, patient_key: bytes | None = None) -> Lifetime:
         """Compute what a patient has spent or reserved over all studies.
@@ -281,6 +296,7 @@ def _reservation(plan: StudyPlan, plan_digest: bytes, snapshot: bytes) -> Reserv
     return Reservation(
         seq=0,
         study=plan.study,
+        task=plan.task.name,
         plan_digest=plan_digest,
         snapshot=snapshot,
         target_epsilon=plan.privacy.target_epsilon,
@@ -289,6 +305,11 @@ def _reservation(plan: StudyPlan, plan_digest: bytes, snapshot: bytes) -> Reserv
         train=train_event(plan, plan.steps),
         evaluate=evaluate_event(plan),
     )
+
+
+def _spent(study: Study) -> SideEpsilon:
+    train, evaluate = study.spent("train"), study.spent("evaluate")
+    return side_epsilon(train, evaluate, delta=study.reservation.target_delta)
 
 
 def _study(page: Page, name: str) -> Study:

@@ -205,7 +205,6 @@ class PrivateStep:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
 
-
     def public_gradients(self, x_B: Tensor, target_B: Tensor, *, loss_sum: LossSum) -> tuple[Tensor, ...]:
         """The mean of clipped gradients on rows in which no patient is, one tensor for each parameter.
 

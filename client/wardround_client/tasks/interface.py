@@ -16,7 +16,7 @@ Privacy: ``TrainOutput`` is already noised: whoever sees it learns what the ledg
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,7 +58,7 @@ class TrainOutput:
 
     update_P: NDArray[np.float32]
     noisy_steps: int
-    local_L: NDArray[np.float32] = NOTHING
+    local_L: NDArray[np.float32] = field(default_factory=lambda: NOTHING)
 
 
 class Task(Protocol):

@@ -29,7 +29,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from wardround_common.plan import Name
+from wardround_common.plan_parts import Name
 from wardround_common.trust import SIGNED_LIMIT_BYTES
 
 Kind: TypeAlias = Literal["train", "evaluate"]

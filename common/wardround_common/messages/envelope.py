@@ -34,7 +34,7 @@ from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError
 from wardround_common.identity import SigningKey, verify
 from wardround_common.messages.bodies import TABLE, Accept, Body, Digest, Kind, MessageType
-from wardround_common.plan import Name
+from wardround_common.plan_parts import Name
 from wardround_common.trust import COORDINATOR, Roster, Signature
 
 B = TypeVar("B", bound=Body)

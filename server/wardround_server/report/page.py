@@ -136,7 +136,6 @@ def _budget(report: Report) -> Context:
         "burn_down": charts.burn_down(report.privacy),
         "promises": report.plan.task.promises(report.plan),
         "by_study": words.by_study(report),
-        "spent_bar": charts.spent,
     }
 
 

@@ -16,12 +16,13 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue
-from wardround_client.tasks import load_task
-from wardround_client.tasks.interface import RuntimeFlags
+from wardround_client.tasks.classification.task import TASK
+from wardround_client.tasks.interface import NOTHING, RuntimeFlags
 from wardround_common.accounting import calibrate_training
 from wardround_common.plan import AlgorithmPlan, SitePlan, StudyPlan
 from wardround_common.state import advance, initial_state
 from wardround_common.streams import Stream, derive
+from wardround_common.tasks.classification import ClassificationPlan
 from wardround_simulations.baselines.recipes import LonePrivateRecipe, lone_recipe
 
 
@@ -51,13 +52,14 @@ def alone_with_privacy(
     """
     recipe = lone_recipe(table, target_epsilon=plan.privacy.target_epsilon, patients=site.patients)
     lone = plan_of_one(plan, site, recipe)
-    task, state = load_task(plan.task), initial_state(lone)
+    state = initial_state(lone)
     for number in range(lone.rounds):
         key = derive(secret, "alone with privacy", site.name, number)
-        output = task.train_round(
+        output = TASK.train_round(
             lone,
             site=site.name,
             start=state.vector,
+            local_L=NOTHING,
             data=train,
             streams=partial(_stream, key),
             flags=RuntimeFlags(),
@@ -82,7 +84,8 @@ def plan_of_one(plan: StudyPlan, site: SitePlan, recipe: LonePrivateRecipe) -> S
             local_steps=1,
             sample_rate=recipe.sample_rate,
         ),
-        algorithm=AlgorithmPlan(server_momentum=recipe.momentum, ema_decay=recipe.ema_decay),
+        task=replace(ClassificationPlan.of(plan), ema_decay=recipe.ema_decay),
+        algorithm=AlgorithmPlan(server_momentum=recipe.momentum),
         privacy=replace(plan.privacy, noise_multiplier=noise_multiplier),
     )
 

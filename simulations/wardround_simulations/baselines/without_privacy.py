@@ -21,7 +21,7 @@ from torch import Tensor
 
 from wardround_client.catalogue import Catalogue
 from wardround_client.tasks.classification.networks import build
-from wardround_client.tasks.classification.training import weighted_loss_sum
+from wardround_client.tasks.classification.training import class_weights, weighted_loss_sum
 from wardround_common.plan import StudyPlan
 from wardround_common.state import advance, initial_state
 from wardround_common.streams import Stream, derive
@@ -95,7 +95,7 @@ class _Learner:
         self._recipe: Final = recipe
         self._stream: Final = stream
         self._optimizer: Final = torch.optim.Adam(self._network.head.parameters(), lr=recipe.learning_rate)
-        self._weights_K: Final = torch.tensor(plan.recipe.class_weights or [1.0] * len(plan.labels))
+        self._weights_K: Final = class_weights(plan)
         x_N = torch.tensor(images[0])
         self._x_N: Final = x_N if self._network.front_end is None else self._network.front_end(x_N)
         self._label_N: Final = torch.tensor(images[1])

@@ -14,6 +14,7 @@ from wardround_common.plan import (
     SitePlan,
     StudyPlan,
 )
+from wardround_common.tasks.classification import ClassificationPlan
 from wardround_common.trust import plan_digest
 
 ROUNDS, STEPS = 4, 5
@@ -93,7 +94,7 @@ def _make_plan(
         authority_key="1" * 64,
         lead_key="2" * 64,
         sites=(SitePlan(name="alder", patients=400),),
-        task="classification",
+        task=ClassificationPlan(),
         labels=("normal", "nodule"),
         input=InputPlan(modality="DX", size_px=64, spacing_mm=5.0, window="file"),
         model=ModelPlan(name="scatter"),

@@ -42,7 +42,7 @@ def privacy(noise_multiplier=ALMOST_SILENT, grid_levels=2**20):
 
 def network(name, seed=0):
     """A head with the random weights of its layout's spread, without torch's generators."""
-    head, rng = NETWORKS[name][1](1), np.random.default_rng(seed)
+    head, rng = NETWORKS[name][1](1, 1), np.random.default_rng(seed)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.copy_(torch.from_numpy(rng.normal(0, 0.2, parameter.shape)))

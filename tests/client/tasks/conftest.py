@@ -13,6 +13,7 @@ from wardround_common.plan import (
     StudyPlan,
 )
 from wardround_common.streams import Stream, derive
+from wardround_common.tasks.classification import ClassificationPlan
 
 SIZE_PX = 24
 
@@ -52,7 +53,7 @@ def plan():
         authority_key="00" * 32,
         lead_key="11" * 32,
         sites=tuple(SitePlan(name=name, patients=80) for name in ("alder", "birch", "cedar")),
-        task="classification",
+        task=ClassificationPlan(),
         labels=("empty", "disc"),
         input=InputPlan(modality="CR", size_px=SIZE_PX, spacing_mm=1.0, window="file"),
         model=ModelPlan(name="scatter"),

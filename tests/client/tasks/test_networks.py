@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from wardround_client.tasks.classification.networks import build
-from wardround_common.models import MODELS, initial_vector_of, layout_of
+from wardround_common.models import initial_vector_of, layout_of
 from wardround_common.plan import ModelPlan
+from wardround_common.tasks.classification.models import MODELS
 
 
 def of(plan, name):

@@ -5,7 +5,7 @@ import pytest
 
 from wardround_client.catalogue import evaluation_rows
 from wardround_client.tasks import load_task
-from wardround_common.evaluation import cells, histogram
+from wardround_common.evaluation import histogram
 from wardround_common.models import initial_vector_of
 
 
@@ -31,12 +31,12 @@ def test_every_held_out_patient_is_counted_once_by_side_class_and_bin(plan, cata
     validation, test = catalogue.of_side("validation"), catalogue.of_side("test")
     counts = task.evaluate(plan, vector=vector, validation=validation, test=test)
     assert counts.dtype == np.int64
-    assert counts.shape == (cells(plan),)
+    assert counts.shape == (plan.task.cells,)
     for part, side in zip(np.split(counts, 2), (validation, test), strict=True):
         rows = evaluation_rows(side)
         assert part.sum() == len(side.patient_keys)
         scores = task.scores(plan, vector, side.images_NCHW[rows])
-        expected = histogram(scores, side.label_N[rows], plan.evaluation.bin_edges)
+        expected = histogram(scores, side.label_N[rows], plan.task.bin_edges)
         assert np.array_equal(part.reshape(expected.shape), expected)
 
 

@@ -8,15 +8,21 @@ import pytest
 import torch
 
 from wardround_client.tasks import load_task
-from wardround_client.tasks.classification.batches import FeatureCache
+from wardround_client.tasks.batches import FeatureCache
 from wardround_client.tasks.classification.scattering import scatter
 from wardround_client.tasks.classification.task import ClassificationTask
-from wardround_client.tasks.interface import RuntimeFlags
+from wardround_client.tasks.interface import NOTHING, RuntimeFlags
 from wardround_common.errors import ConfigError
-from wardround_common.models import MODELS, initial_vector_of
+from wardround_common.models import initial_vector_of
 from wardround_common.plan import AugmentPlan, ModelPlan
+from wardround_common.tasks.classification import ClassificationPlan
+from wardround_common.tasks.classification.models import MODELS
 
 replace = msgspec.structs.replace
+
+
+def with_weights(plan, *weights):
+    return replace(plan, task=ClassificationPlan(class_weights=weights))
 
 
 def with_recipe(plan, **fields):
@@ -27,6 +33,7 @@ def train(plan, data, streams, *, task=None, physical_batch=64, site="alder"):
     return (task or load_task("classification")).train_round(
         plan,
         site=site,
+        local_L=NOTHING,
         start=initial_vector_of(plan),
         data=data,
         streams=streams,
@@ -134,8 +141,8 @@ def test_features_are_dropped_with_their_images():
 
 
 def test_class_weights_act_on_single_losses(plan, data, streams):
-    light = train(with_recipe(plan, class_weights=(1.0, 1e-3), local_steps=1), data, streams()).update_P
-    even = train(with_recipe(plan, class_weights=(1.0, 1.0), local_steps=1), data, streams()).update_P
+    light = train(with_weights(with_recipe(plan, local_steps=1), 1.0, 1e-3), data, streams()).update_P
+    even = train(with_weights(with_recipe(plan, local_steps=1), 1.0, 1.0), data, streams()).update_P
     none = train(with_recipe(plan, local_steps=1), data, streams()).update_P
     assert np.array_equal(even, none)
     assert light[-1] < even[-1]  # the bias of the head moves away from the class that counts less

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue
-from wardround_client.tasks.classification import scoring
 from wardround_client.tasks.batches import FeatureCache, PatientBatches
+from wardround_client.tasks.classification import scoring
 from wardround_client.tasks.classification.networks import build
 from wardround_client.tasks.classification.training import train
-from wardround_client.tasks.interface import NOTHING, RuntimeFlags, Streams, TrainOutput
+from wardround_client.tasks.interface import RuntimeFlags, Streams, TrainOutput
 from wardround_common.plan import StudyPlan
 
 
@@ -29,7 +29,7 @@ class ClassificationTask:
         *,
         site: str,
         start: NDArray[np.float32],
-        local_L: NDArray[np.float32] = NOTHING,
+        local_L: NDArray[np.float32],
         data: Catalogue,
         streams: Streams,
         flags: RuntimeFlags,

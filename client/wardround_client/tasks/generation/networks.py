@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class Generator(nn.Module):
         self.start = nn.Linear(latent + EMBEDDING, widths[0] * START**2)
         self.start_norm = ClassNorm(classes, widths[0])
         self._steps = len(widths) - 1
-        for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
             self.add_module(f"conv{number}", nn.Conv2d(inputs, outputs, 3, padding=1))
             self.add_module(f"conv{number}_norm", ClassNorm(classes, outputs))
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)

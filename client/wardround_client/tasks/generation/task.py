@@ -19,7 +19,7 @@ from wardround_common.tasks.generation import GenerationPlan
 
 
 class GenerationTask:
-    """One per process; between rounds it keeps what the front end makes of the site's images, nothing else."""
+    """One per process; between rounds it keeps what the front end makes of the site's images."""
 
     def __init__(self) -> None:
         self._cache = FeatureCache()

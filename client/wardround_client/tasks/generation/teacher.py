@@ -1,7 +1,7 @@
 """The generator's step: it learns from the discriminator, and from nothing else.
 
-Nothing in here can take an image of a patient: a step is a function of the two networks, constants of the plan
-and a stream. An import contract keeps catalogue, sampler and clip out of this module.
+Nothing in here can take an image of a patient: a step is a function of the two networks, constants of the
+plan and a stream. An import contract keeps catalogue, sampler and clip out of this module.
 
 Privacy: post-processing of the discriminator, whose parameters came out of noised sums: it costs nothing,
 however many steps are taken.

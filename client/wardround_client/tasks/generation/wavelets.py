@@ -1,8 +1,9 @@
 """What the discriminator looks at: moduli of wavelets and coarse pixels; fixed, without parameters.
 
 An image becomes an 8 x 8 grid. Per channel 12 maps say how much fine structure there is (the modulus of a
-small Morlet wavelet at four angles, at full, half and quarter resolution, averaged and in logarithms), and 16
-maps are the image itself at 32 x 32 pixels, 4 x 4 of them in each cell. Privacy is then spent on a small head.
+small Morlet wavelet at four angles, at full, half and quarter resolution, averaged and in logarithms), and
+16 maps are the image itself at 32 x 32 pixels, 4 x 4 of them in each cell. Privacy is then spent on a small
+head.
 
 Rules:
 
@@ -65,7 +66,8 @@ def _moduli(x_B1HW: Tensor) -> Tensor:
     parts = functional.conv2d(padded, _wavelets().to(x_B1HW.device)).unflatten(1, (ANGLES, 2))
     moduli = (parts.square().sum(dim=2) + _TINY).sqrt()
     average = _averages(moduli.shape[-1]).to(x_B1HW.device)
-    return average @ moduli @ average.T
+    averaged: Tensor = average @ moduli @ average.T
+    return averaged
 
 
 @cache

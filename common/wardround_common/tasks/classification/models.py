@@ -8,7 +8,8 @@ model        parameters  what it is (the site's ``tasks.classification.networks`
 ===========  ==========  ==================================================================================
 
 Both end in a 4 x 4 grid, so that their size does not depend on ``size_px``; parameters are counted for two
-classes and one channel. The first class is the reference: K classes have K - 1 logits, the first one being fixed at zero.
+classes and one channel. The first class is the reference: K classes have K - 1 logits, the first one being
+fixed at zero.
 
 Not here: torch (the coordinator has none).
 

@@ -27,7 +27,7 @@ DISCRIMINATOR = "discriminator."
 
 
 class GenerationPlan(TaskPlan, frozen=True, kw_only=True, tag="generation", tag_field="name"):
-    """What a generation adds to the plan. ``recipe`` speaks of the discriminator: its steps are the noisy ones.
+    """What a generation adds to the plan. ``recipe`` is the discriminator's: its steps are the noisy ones.
 
     Everything here is a constant: nothing follows the size or the labels of a batch of patients.
     """
@@ -130,8 +130,9 @@ class GenerationPlan(TaskPlan, frozen=True, kw_only=True, tag="generation", tag_
             else "and it stays at the site: nobody else sees it"
         )
         return (
-            f"Discriminator: the one network that sees patients. Each of its steps uses a clipped and noised "
-            f"sum over patients drawn at random, so it keeps the promise of (epsilon, delta) itself, {where}.",
+            f"Discriminator: the one network that sees patients. Each of its steps uses a clipped and "
+            f"noised sum over patients drawn at random, so it keeps the promise of (epsilon, delta) itself, "
+            f"{where}.",
             "Generator: never sees a patient's image; it learns from the discriminator alone. By "
             "post-processing it keeps the same promise, and so does every image that it draws, however many.",
         )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from wardround_common.layout import TensorSpec
 from wardround_common.tasks.interface import Planned
@@ -68,7 +69,7 @@ def _wavelet_generator(plan: Planned, latent: int) -> Specs:
     yield TensorSpec(name="embedding", shape=(classes, EMBEDDING), init="uniform")
     yield from _weight("start", (widths[0] * START**2, latent + EMBEDDING))
     yield from _norm("start_norm", (classes, widths[0]))
-    for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+    for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
         yield from _weight(f"conv{number}", (outputs, inputs, 3, 3))
         yield from _norm(f"conv{number}_norm", (classes, outputs))
     yield from _weight("out", (plan.input.channels, widths[-1], 3, 3))

@@ -17,7 +17,8 @@ from wardround_server.report.tasks.interface import CardParts, Measure
 _ROWS: Final = {
     "train_synthetic_test_real": "synthetic images (exact; simulation only, not private)",
     "train_real_test_real": "real images, without privacy (simulation only)",
-    "class_mean_baseline": "an average image of each class only (simulation only)",
+    "class_mean_baseline": "class means with noise on each pixel, no privacy (simulation only)",
+    "without_privacy": "synthetic images of a generator trained without privacy (simulation only)",
 }
 
 

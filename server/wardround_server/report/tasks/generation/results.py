@@ -19,6 +19,7 @@ _COMPARED: Final = (
     "train_synthetic_test_real",
     "train_real_test_real",
     "class_mean_baseline",
+    "without_privacy",
     "external",
     "agreement",
     "diversity",
@@ -87,13 +88,15 @@ class Generation(Struct, frozen=True, kw_only=True):
     tested_on: str = ""
     """Who was tested, in words: "the held-out patients of all sites"."""
     train_synthetic_test_real: Judged | None = None
-    """A classifier that was trained on synthetic images alone. Simulation only, as the next six."""
+    """A classifier that was trained on synthetic images alone. Simulation only, as the next seven."""
     train_real_test_real: Judged | None = None
     """The same classifier trained on the sites' real images, without privacy."""
     class_mean_baseline: Judged | None = None
-    """The same classifier where only an average image of each class is known, at the same privacy."""
+    """The same classifier trained on class means with noise on each pixel, without privacy."""
+    without_privacy: Judged | None = None
+    """The same classifier trained on images of a generator that the sites trained without privacy."""
     external: dict[str, Judged] = {}
-    """The same three, by their names, on a public test set."""
+    """The same four, by their names, on a public test set."""
     agreement: dict[str, Estimate] = {}
     """By label: share of synthetic images to which a classifier trained on real ones gives that label."""
     diversity: dict[str, Diversity] = {}

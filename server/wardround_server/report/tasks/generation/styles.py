@@ -10,7 +10,8 @@ from wardround_server.report.charts import ModelStyle
 STYLES = {
     "train_synthetic_test_real": ModelStyle("Synthetic images", "circle", "m fed full", "l fed"),
     "train_real_test_real": ModelStyle("Real images, no privacy", "diamond", "m pool open", "l pool dash"),
-    "class_mean_baseline": ModelStyle("Class means only", "square", "m own full", "l own thin"),
+    "without_privacy": ModelStyle("Synthetic images, no privacy", "circle", "m fed open", "l fed dash"),
+    "class_mean_baseline": ModelStyle("Class means, no privacy", "square", "m own open", "l own thin"),
 }
 """By the name that the training set has in ``report.json``, in the order in which they are shown."""
 

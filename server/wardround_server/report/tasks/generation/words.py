@@ -100,7 +100,9 @@ def _worthless(made: Generation) -> str:
     synthetic, baseline = made.train_synthetic_test_real, made.class_mean_baseline
     if synthetic and not synthetic.auroc.known:
         return "Too few real test patients to say what the synthetic images are worth."
-    if not (synthetic and baseline) or synthetic.auroc.value > baseline.auroc.value:
+    if not (synthetic and baseline and baseline.auroc.known):
+        return ""
+    if synthetic.auroc.value > baseline.auroc.value:
         return ""
     return (
         f"As training data the synthetic images (AUROC {rate(synthetic.auroc.value)}) are not better than an "

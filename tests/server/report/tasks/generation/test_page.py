@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from pages import HOSTILE, checked, contents, section
 
+from wardround_common.evaluation import Estimate
 from wardround_server.report import write_model_card, write_report
 from wardround_server.report.tasks.generation.results import (
     GenerationResults,
@@ -64,14 +65,29 @@ def test_every_picture_says_what_it_shows(generated, tmp_path):
     assert len(alts) == len(set(alts)) == 14
 
 
-def test_the_two_rivals_stand_beside_the_synthetic_images(generated, tmp_path):
+WORTH = (
+    "synthetic images {}; real images, no privacy {}; synthetic images, no privacy {}; "
+    "class means, no privacy {}"
+)
+
+
+def test_the_rivals_stand_beside_the_synthetic_images(generated, tmp_path):
     page = write_report(generated, tmp_path).read_text()
     card = section(page, "summary").partition("Privacy cost")[0]
     assert "With real images instead: 0.934 (0.883 to 0.965)" in card
     assert "With an average image of each class: 0.708 (0.619 to 0.783)" in card
     worth = section(page, "worth")
-    assert worth.count("synthetic images 0.861; real images, no privacy 0.934; class means only 0.708") == 2
-    assert worth.count("synthetic images 0.802; real images, no privacy 0.871; class means only 0.655") == 2
+    assert worth.count(WORTH.format("0.861", "0.934", "0.826", "0.708")) == 2
+    assert worth.count(WORTH.format("0.802", "0.871", "0.771", "0.655")) == 2
+
+
+def test_warnings_stand_on_the_page_and_in_the_card(generated, tmp_path):
+    made = replace(generated.results.generation, agreement={"normal": Estimate(0.41, 0.33, 0.5)})
+    report = replace(generated, results=GenerationResults(generation=made))
+    page, card = write_report(report, tmp_path).read_text(), write_model_card(report, tmp_path).read_text()
+    assert "Too few synthetic images show the label" in section(page, "summary")
+    assert "Too few synthetic images show the label" in card.partition("## Limits")[2]
+    assert "1 round void (14)" in section(page, "summary")
 
 
 def test_without_a_public_test_set_nothing_is_said_of_one(generated, tmp_path):
@@ -124,8 +140,8 @@ def test_sixty_four_classes_have_a_page(generated, tmp_path):
 def test_json_has_the_names_that_others_read(generated, tmp_path):
     write_report(generated, tmp_path)
     made = msgspec.json.decode((tmp_path / "report.json").read_bytes())["generation"]
-    three = {"train_synthetic_test_real", "train_real_test_real", "class_mean_baseline"}
-    assert set(made["external"]) == three <= set(made)
+    names = {"train_synthetic_test_real", "train_real_test_real", "class_mean_baseline", "without_privacy"}
+    assert set(made["external"]) == names <= set(made)
     assert made["train_synthetic_test_real"]["auroc"]["value"] == 0.861
     assert set(made["agreement"]) == set(made["diversity"]) == {"normal", "pneumonia"}
     assert made["nearest"]["nearer_to_train"]["value"] == 0.52

@@ -39,7 +39,7 @@ def test_synthetic_images_may_be_shown_by_a_deployment(generated_deployed, tmp_p
 
 def test_a_simulation_may_show_everything(generated):
     assert generated.violations == ()
-    assert len(generated.results.exact) == 8
+    assert len(generated.results.exact) == 9
 
 
 def test_results_of_an_empty_study_are_not_exact():

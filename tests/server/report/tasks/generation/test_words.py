@@ -80,6 +80,7 @@ def test_what_makes_images_useless_or_dangerous_is_warned_of(generated, changes,
     "changes",
     [
         {"train_synthetic_test_real": judged(0.709, 0.62, 0.78)},
+        {"train_synthetic_test_real": judged(0.4, 0.3, 0.5), "class_mean_baseline": judged(0.5, 0.0, 1.0)},
         {"agreement": {"normal": Estimate(0.8, 0.73, 0.86)}},
         {"agreement": {"normal": Estimate(0.5, 0.0, 1.0)}},
         {"diversity": {"normal": Diversity(samples=0.08, real=0.15)}},

@@ -1,6 +1,6 @@
 """Exact figures of the models that are compared, on patients whom only a simulation can see.
 
-Not here: released figures (``results``), how the models were trained (``comparison``).
+Not here: released figures (``judge``), how the models were trained (``comparison``).
 
 Privacy: scores of single patients stay in this process; the figures are labelled "simulation only, not
 private".
@@ -11,12 +11,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wardround_client.tasks import load_task
+from wardround_client.tasks.classification.task import TASK
 from wardround_common.evaluation import auroc_exact, operating_point_exact, roc_exact
 from wardround_common.plan import StudyPlan
-from wardround_server.report import model as report_model
-from wardround_simulations.comparison import Models
+from wardround_common.tasks.classification import ClassificationPlan
+from wardround_server.report.tasks.classification import results as report_model
 from wardround_simulations.held_out import HeldOut
+from wardround_simulations.tasks.classification.comparison import Models
 
 
 class Figures:
@@ -27,7 +28,6 @@ class Figures:
         self._models = models
         self._plan = plan
         self._validation = validation
-        self._task = load_task(self._plan.task)
         self._known: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
     def of(self, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -51,7 +51,7 @@ class Figures:
                 self._validation.label_N,
                 scores,
                 labels,
-                specificity=self._plan.evaluation.specificity,
+                specificity=ClassificationPlan.of(self._plan).specificity,
             ),
         )
 
@@ -74,5 +74,5 @@ class Figures:
     def _on(self, vector: npt.NDArray[np.float32], patients: HeldOut) -> npt.NDArray[np.float64]:
         key = (id(vector), id(patients))
         if key not in self._known:
-            self._known[key] = self._task.scores(self._plan, vector, patients.images_NCHW)
+            self._known[key] = TASK.scores(self._plan, vector, patients.images_NCHW)
         return self._known[key]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wardround_client.tasks import load_task
+from wardround_client.tasks.classification.task import TASK
 from wardround_common.evaluation import auroc_exact
 from wardround_common.plan import StudyPlan
 from wardround_common.state import StudyState
 from wardround_server.observer import Observer, RoundRecord
-from wardround_server.report.model import LearningCurve
+from wardround_server.report import LearningCurve
 from wardround_simulations.held_out import HeldOut
 
 
@@ -42,7 +42,7 @@ class Curve:
     def round_ended(self, record: RoundRecord, state: StudyState) -> None:
         """Score the average that would be released now."""
         if record.kind == "train" and not record.void:
-            scores = load_task(self._plan.task).scores(self._plan, state.average, self._test.images_NCHW)
+            scores = TASK.scores(self._plan, state.average, self._test.images_NCHW)
             self._rounds.append(record.number)
             self._aurocs.append(auroc_exact(scores, self._test.label_N).value)
             self._shown(self._aurocs[-1])

@@ -1,6 +1,6 @@
 """The models that the federation is compared with, each trained in a process of its own.
 
-Not here: how they are trained (``baselines``), how they score (``results``).
+Not here: how they are trained (``baselines``), how they score (``figures``).
 
 Privacy: trains on catalogues of sites directly, as only a simulation can.
 """
