@@ -6,7 +6,7 @@ Privacy: says what is read, computed, sent and never sent, and what that costs e
 from __future__ import annotations
 
 from wardround_common.models import layout_of
-from wardround_common.plan import StudyPlan
+from wardround_common.plan import InputPlan, StudyPlan
 from wardround_common.trust import plan_digest
 
 
@@ -24,6 +24,13 @@ def explain(plan: StudyPlan) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def scale_of(source: InputPlan) -> str:
+    """How large a pixel of the tensor is, as part of a sentence."""
+    if source.spacing_mm:
+        return f"at {source.spacing_mm:g} mm"
+    return "from the middle square of each image, whatever its scale,"
+
+
 def _what(plan: StudyPlan) -> str:
     names = ", ".join(site.name for site in plan.sites)
     return (
@@ -34,15 +41,16 @@ def _what(plan: StudyPlan) -> str:
 
 def _reads(plan: StudyPlan) -> str:
     source = plan.input
-    window = (
-        f"a fixed window of centre {source.window_center:g} and width {source.window_width:g}"
-        if source.window == "fixed"
-        else "the window that each file states"
-    )
+    if source.channels == 3:
+        window = "red, green and blue as stored"
+    elif source.window == "fixed":
+        window = f"a fixed window of centre {source.window_center:g} and width {source.window_width:g}"
+    else:
+        window = "the window that each file states"
     return (
         f"What is read: {source.modality} images with a label ({' or '.join(plan.labels)}), at the site, "
-        f"from the site's own disk. Pixels are brought to {source.size_px} x {source.size_px} at "
-        f"{source.spacing_mm:g} mm with {window}. Names, dates and free text are not read."
+        f"from the site's own disk. Pixels are brought to {source.size_px} x {source.size_px} "
+        f"{scale_of(source)} with {window}. Names, dates and free text are not read."
     )
 
 
