@@ -39,6 +39,8 @@ Indices = npt.NDArray[np.int64]
 
 CATALOGUE_FILE = "catalogue.safetensors"
 """The catalogue's name in a site's data folder."""
+CHANNELS = (1, 3)
+"""How many an image may have: grey, or red, green and blue."""
 SIDES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 _VALIDATION_FROM, _TEST_FROM = (share * (1 << 64) // 100 for share in (70, 85))
@@ -81,7 +83,7 @@ class Catalogue:
     """Scans of N images and P patients, or a view of those of one side."""
 
     images_NCHW: Images
-    """Values 0 to 1, C = 1."""
+    """Values 0 to 1, C in ``CHANNELS``."""
     patient_N: Indices
     """For each image the index of its patient in ``patient_keys``; not decreasing."""
     label_N: Indices
@@ -100,12 +102,14 @@ class Catalogue:
         """The catalogue of these scans, in whatever order they come.
 
         Raises:
-            ValueError: No row, or images of different shapes.
+            ValueError: No row, or images of different shapes or not of one or three channels.
         """
         ordered = sorted(rows, key=lambda row: (row.patient_key, row.scan_key))
         patient_keys = tuple(sorted({row.patient_key for row in ordered}))
         index = {key: p for p, key in enumerate(patient_keys)}
         images_NCHW = np.stack([row.image_CHW for row in ordered]).astype(np.float32, copy=False)
+        if images_NCHW.ndim != 4 or images_NCHW.shape[1] not in CHANNELS:
+            raise ValueError(f"expected images of shape (1 or 3, H, W), got {images_NCHW.shape[1:]}")
         saved = [
             _SavedRow(index[row.patient_key], row.scan_key, row.label, tensor_digest(image_CHW))
             for row, image_CHW in zip(ordered, images_NCHW, strict=True)
@@ -248,7 +252,9 @@ def _number(value: int) -> bytes:
 def _check(saved: _Saved, images_NCHW: Images) -> None:
     """Refuse a catalogue that is not as ``save`` writes it."""
     keys, rows = saved.patient_keys, saved.rows
-    if images_NCHW.dtype != np.float32 or images_NCHW.ndim != 4 or images_NCHW.shape[:2] != (len(rows), 1):
+    if images_NCHW.dtype != np.float32 or images_NCHW.ndim != 4 or len(images_NCHW) != len(rows):
+        raise _altered("its images have another shape")
+    if images_NCHW.shape[1] not in CHANNELS:
         raise _altered("its images have another shape")
     order = [(row.patient, row.scan_key) for row in rows]
     if list(keys) != sorted(set(keys)) or order != sorted(set(order)):

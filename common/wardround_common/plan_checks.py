@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from wardround_common.canonical import convert
 from wardround_common.errors import ConfigError
 from wardround_common.models import layout_of
-from wardround_common.plan import StudyPlan
+from wardround_common.plan import InputPlan, StudyPlan
 
-_KEYS = ("authority_key", "lead_key")
+_PHOTOGRAPHS = ("GM", "XC")
+"""Modalities whose images may have three channels."""
 
 
 def plan_from_tables(tables: object) -> StudyPlan:
@@ -59,12 +60,21 @@ def _problems(plan: StudyPlan) -> Iterator[tuple[str, str]]:
         yield "expires", f"'{plan.expires}' is not a day of the calendar"
     if len(set(plan.labels)) != len(plan.labels):
         yield "labels", "names a label twice"
-    window = plan.input
-    if window.window == "fixed" and window.window_width <= 0:
-        yield "input.window_width", "a fixed window needs a width above 0"
-    if window.window == "file" and (window.window_width or window.window_center):
-        yield "input.window_width", "is not used where window is 'file': leave center and width out"
+    yield from _input_problems(plan.input)
     if (plan.evaluation is not None) != (plan.task.cells > 0):
         counted = "needs" if plan.task.cells else "counts nothing on held-out patients and has no"
         yield "evaluation", f"the task {plan.task.name!r} {counted} table evaluation"
     yield from plan.task.problems(plan)
+
+
+def _input_problems(source: InputPlan) -> Iterator[tuple[str, str]]:
+    if source.channels == 3 and source.modality not in _PHOTOGRAPHS:
+        yield "input.channels", f"{source.modality} images have 1 channel; 3 needs GM or XC"
+    if source.channels == 3 and source.window == "fixed":
+        yield "input.window", "a fixed window is in modality units, which colours do not have: set 'file'"
+    if source.spacing_mm == 0 and source.modality != "XC":
+        yield "input.spacing_mm", f"expected a value above 0 for {source.modality} images"
+    if source.window == "fixed" and source.window_width <= 0:
+        yield "input.window_width", "a fixed window needs a width above 0"
+    if source.window == "file" and (source.window_width or source.window_center):
+        yield "input.window_width", "is not used where window is 'file': leave center and width out"

@@ -33,20 +33,36 @@ class SitePlan(Part, frozen=True, kw_only=True):
 
 
 class InputPlan(Part, frozen=True, kw_only=True):
-    """How a scan becomes a tensor ``x_CHW`` (values 0 to 1)."""
+    """How a scan becomes a tensor ``x_CHW`` (C = ``channels``, values 0 to 1)."""
 
-    modality: Literal["CT", "CR", "DX", "MG", "MR"]
+    modality: Literal["CT", "CR", "DX", "GM", "MG", "MR", "XC"]
+    """``GM``: photographs through a microscope. ``XC``: photographs by a camera, dermoscopy included."""
+    channels: Literal[1, 3] = 1
+    """1: grey values. 3: red, green, blue, as the file states them, 0 to 255 as 0 to 1."""
     size_px: Annotated[int, Meta(ge=16, le=512)]
     """Height and width of the tensor."""
-    channels: Literal[1, 3] = 1
-    """1: grey values; 3: red, green and blue."""
-    spacing_mm: Positive
-    """Edge of a pixel of the tensor."""
+    spacing_mm: Annotated[float, Meta(ge=0)]
+    """Edge of a pixel of the tensor; files without a pixel spacing are refused. 0 (``XC`` only, whose files
+    rarely have one): no common scale; the shorter side of each image fills ``size_px``, and the longer one
+    is cut at both ends."""
     window: Literal["fixed", "file"]
     """``fixed``: ``window_center`` and ``window_width`` in modality units (CT: Hounsfield units).
-    ``file``: the file's VOI window, else the range of BitsStored."""
+    ``file``: the file's VOI window, else the range of BitsStored; colours have no window."""
     window_center: float = 0.0
     window_width: Annotated[float, Meta(ge=0)] = 0.0
+
+    @property
+    def size(self) -> str:
+        """Pixels and scale in words: "64 x 64 pixels at 4.5 mm"."""
+        scale = (
+            f"at {self.spacing_mm:g} mm" if self.spacing_mm else "of the middle square, whatever its scale"
+        )
+        return f"{self.size_px} x {self.size_px} pixels {scale}"
+
+    @property
+    def described(self) -> str:
+        """The image in words: "CT image of 64 x 64 pixels at 4.5 mm"."""
+        return f"{self.modality}{' colour' if self.channels == 3 else ''} image of {self.size}"
 
 
 class AugmentPlan(Part, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ Privacy: says what is read, computed, sent and never sent, and what that costs e
 from __future__ import annotations
 
 from wardround_common.models import layout_of
-from wardround_common.plan import InputPlan, StudyPlan
+from wardround_common.plan import StudyPlan
 from wardround_common.trust import plan_digest
 
 
@@ -22,13 +22,6 @@ def explain(plan: StudyPlan) -> str:
         _ends(plan),
     )
     return "\n\n".join(parts) + "\n"
-
-
-def scale_of(source: InputPlan) -> str:
-    """How large a pixel of the tensor is, as part of a sentence."""
-    if source.spacing_mm:
-        return f"at {source.spacing_mm:g} mm"
-    return "from the middle square of each image, whatever its scale,"
 
 
 def _what(plan: StudyPlan) -> str:
@@ -49,8 +42,8 @@ def _reads(plan: StudyPlan) -> str:
         window = "the window that each file states"
     return (
         f"What is read: {source.modality} images with a label ({' or '.join(plan.labels)}), at the site, "
-        f"from the site's own disk. Pixels are brought to {source.size_px} x {source.size_px} "
-        f"{scale_of(source)} with {window}. Names, dates and free text are not read."
+        f"from the site's own disk. They are brought to "
+        f"{source.size}, with {window}. Names, dates and free text are not read."
     )
 
 

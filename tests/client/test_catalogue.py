@@ -208,6 +208,45 @@ def test_a_catalogue_that_was_altered_is_refused(catalogue, tmp_path, tamper):
     assert caught.value.code == "catalogue.altered"
 
 
+def with_channels(count):
+    return [
+        Row(
+            patient_key=row.patient_key,
+            scan_key=row.scan_key,
+            label=row.label,
+            image_CHW=np.repeat(row.image_CHW, count, axis=0),
+        )
+        for row in rows()
+    ]
+
+
+def test_colour_images_come_back_and_each_channel_counts_in_the_snapshot(tmp_path):
+    colours = with_channels(3)
+    catalogue = Catalogue.of(colours)
+    catalogue.save(tmp_path / "catalogue")
+    loaded = Catalogue.load(tmp_path / "catalogue")
+    assert loaded.images_NCHW.shape == (len(colours), 3, 8, 8)
+    assert loaded.snapshot == catalogue.snapshot
+    seen = {catalogue.snapshot}
+    for channel in range(3):
+        changed = with_channels(3)
+        changed[0].image_CHW[channel, 0, 0] += np.float32(1e-6)
+        seen.add(Catalogue.of(changed).snapshot)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_images_of_another_number_of_channels_are_refused(catalogue, tmp_path, monkeypatch, count):
+    with pytest.raises(ValueError, match="1 or 3"):
+        Catalogue.of(with_channels(count))
+    with monkeypatch.context() as patch:
+        patch.setattr("wardround_client.catalogue.CHANNELS", range(5))
+        Catalogue.of(with_channels(count)).save(tmp_path / "catalogue")
+    with pytest.raises(StorageError) as caught:
+        Catalogue.load(tmp_path / "catalogue")
+    assert caught.value.code == "catalogue.altered"
+
+
 def test_a_catalogue_that_is_missing_or_no_catalogue_is_refused(tmp_path):
     path = tmp_path / "catalogue"
     with pytest.raises(StorageError) as caught:

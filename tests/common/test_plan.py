@@ -16,7 +16,7 @@ def test_a_plan_survives_its_tables(plan):
 
 
 def test_the_golden_digest_of_a_plan_has_not_changed(plan):
-    assert plan_digest(plan).hex() == "8f570808a82a150b81ddb29a9b817baef7e70acd1c5b58866ff3955f3a36bc2b"
+    assert plan_digest(plan).hex() == "613bdfa44ff703eb4ebb11649661501a0e66d66aaea4974396de3c0dc3988c2d"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,10 @@ def test_the_golden_digest_of_a_plan_has_not_changed(plan):
         (("task", "class_weights"), [1.0], r"plan\.task\.class_weights"),
         (("input", "window_width"), 0, "window_width"),
         (("input", "window"), "file", "window_width"),
+        (("input", "channels"), 2, r"plan\.input\.channels"),
+        (("input", "channels"), 3, r"plan\.input\.channels"),
+        (("input", "spacing_mm"), 0, r"plan\.input\.spacing_mm"),
+        (("input", "spacing_mm"), -1, r"plan\.input\.spacing_mm"),
         (("task", "bin_edges"), [0.5, 0.4], r"plan\.task\.bin_edges"),
         (("task", "bin_edges"), [0.5, 1.0], r"plan\.task\.bin_edges"),
         (("task", "specificity"), 1.0, r"plan\.task\.specificity"),
@@ -58,6 +62,37 @@ def test_a_field_that_does_not_fit_is_refused_by_its_path(plan, path, value, nam
     with pytest.raises(ConfigError, match=named) as caught:
         plan_from_tables(changed)
     assert caught.value.remedy
+
+
+COLOUR = {"modality": "XC", "channels": 3, "size_px": 64, "spacing_mm": 0.0, "window": "file"}
+
+
+def in_colour(plan, *, model="small", **changes):
+    return tables(plan) | {"model": {"name": model}, "input": COLOUR | changes}
+
+
+def test_a_colour_plan_is_accepted_and_explained(plan):
+    text = explain(plan_from_tables(in_colour(plan)))
+    assert "XC images" in text
+    assert "red, green and blue as stored" in text
+    assert "of the middle square, whatever its scale" in text
+    plan_from_tables(in_colour(plan, modality="GM", spacing_mm=0.1))
+    plan_from_tables(in_colour(plan, model="scatter"))
+
+
+@pytest.mark.parametrize(
+    ("named", "changes"),
+    [
+        (r"plan\.input\.window: ", {"window": "fixed", "window_width": 1.0}),
+        (r"plan\.input\.window_width: ", {"window_center": 1.0}),
+        (r"plan\.input\.channels: ", {"modality": "DX", "spacing_mm": 1.0}),
+        (r"plan\.input\.spacing_mm: ", {"modality": "GM"}),
+        (r"plan\.input\.modality", {"modality": "ES"}),
+    ],
+)
+def test_a_colour_plan_that_makes_no_sense_is_refused_by_its_path(plan, named, changes):
+    with pytest.raises(ConfigError, match=named):
+        plan_from_tables(in_colour(plan, **changes))
 
 
 def test_a_missing_field_is_named(plan):

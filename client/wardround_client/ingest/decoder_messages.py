@@ -27,11 +27,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     bits_allocated: int
     bits_stored: int
     signed: bool
+    samples: int
+    photometric: str
     pixels: bytes
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Stored values, row by row; no bytes where the frame could not be decoded."""
+    """Stored values, or red, green and blue of each pixel, row by row; no bytes where decoding failed."""
 
     dtype: str = ""
     pixels: bytes = b""

@@ -26,23 +26,34 @@ from wardround_client.ingest.decoder_messages import READY, Reply, Request, rece
 
 
 def decode(request: Request) -> Reply:
-    """Decode one frame with whichever installed decoder can."""
+    """Decode one frame with whichever installed decoder can; colours become red, green and blue.
+
+    Decoders of JPEG 2000 undo YBR_ICT and YBR_RCT themselves; pydicom converts YBR_FULL and YBR_FULL_422 (the
+    same matrix, chroma already at full size), and says which interpretation the array has in the end. Its
+    PlanarConfiguration is that of the decoder's output: by pixel, unless a decoder sets it otherwise. What
+    the file says does not matter.
+    """
+    grey = request.samples == 1
     options: dict[str, Any] = {
         "rows": request.rows,
         "columns": request.columns,
         "number_of_frames": 1,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": "MONOCHROME2",
+        "samples_per_pixel": request.samples,
+        "photometric_interpretation": "MONOCHROME2" if grey else request.photometric,
+        "planar_configuration": 0,
         "bits_allocated": request.bits_allocated,
         "bits_stored": request.bits_stored,
         "pixel_representation": int(request.signed),
         "pixel_keyword": "PixelData",
     }
     try:
-        array, _ = get_decoder(request.syntax).as_array(request.pixels, index=0, **options)
+        array, found = get_decoder(request.syntax).as_array(request.pixels, index=0, **options)
     except Exception:  # noqa: BLE001 - decoders document no set of exceptions
         return Reply()
-    if array.shape != (request.rows, request.columns) or array.dtype.kind not in "iu":
+    shape = (request.rows, request.columns) if grey else (request.rows, request.columns, request.samples)
+    if array.shape != shape or array.dtype.kind not in "iu":
+        return Reply()
+    if not grey and found["photometric_interpretation"] != "RGB":
         return Reply()
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return Reply(dtype=little.dtype.str, pixels=little.tobytes())

@@ -1,7 +1,8 @@
 """From the file's pixel spacing to the plan's: one physical scale and one field of view at all sites.
 
 The tensor is a square of ``size_px`` pixels of ``spacing_mm``, centred on the image. What lies outside is cut
-off, what the image does not cover is 0 (the low end of the window: air, or unexposed). Resampling averages
+off, what the image does not cover is 0 (the low end of the window: air, or unexposed). Channels of
+a colour image are resampled one by one. Resampling averages
 over the area of a target pixel, so detail that is too fine does not alias.
 
 Not here: orientation. Rows stay rows and columns stay columns, as stored.
@@ -55,6 +56,14 @@ def resample(image_HW: Image, *, spacing_mm: tuple[float, float], target_mm: flo
     result_HW = np.zeros((size_px, size_px), np.float32)
     result_HW[down.start : down.stop, across.start : across.stop] = np.asarray(part)
     return np.clip(result_HW, 0, 1, out=result_HW)
+
+
+def filling_mm(rows: int, columns: int, spacing_mm: tuple[float, float], *, size_px: int) -> float:
+    """The pixel with which the shorter side of an image fills the tensor; the longer one is cut at both ends.
+
+    For photographs, whose files rarely have a spacing: any pair with the ratio of a pixel's sides will do.
+    """
+    return min(rows * spacing_mm[0], columns * spacing_mm[1]) / size_px
 
 
 def _axis(length: int, source_mm: float, target_mm: float, size_px: int) -> _Axis:

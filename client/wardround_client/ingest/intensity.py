@@ -13,6 +13,9 @@ Stored values become modality units (rescale, or the modality look-up table), th
 
 Pixels that the file marks as padding become 0 (black) in the end.
 
+Colours are display values already: 0 to 255 become 0 to 1. Windows, look-up tables and padding are defined
+for grey values only. An ICC profile is not applied.
+
 Not here: decoding, geometry.
 
 Rules:
@@ -79,6 +82,11 @@ def grey(stored_HW: Stored, dataset: Dataset, form: PixelFormat, *, plan: InputP
     if padding_HW is not None:
         image_HW[padding_HW] = 0
     return image_HW
+
+
+def colour(stored_HW: Stored) -> Image:
+    """One of the three channels of a colour image, 8 bits, as 0 to 1."""
+    return cast(Image, stored_HW.astype(np.float32) / np.float32(255))
 
 
 def linear(units: Image, center: float, width: float) -> Image:

@@ -58,7 +58,7 @@ class Decoder:
             process.communicate()
 
     def decode(self, pixels: bytes, syntax: str, form: PixelFormat) -> Stored:
-        """Stored values of an encapsulated frame, rows by columns.
+        """Stored values of an encapsulated frame, rows by columns; of a colour image, by red, green, blue.
 
         Args:
             pixels: The value of Pixel Data.
@@ -76,6 +76,8 @@ class Decoder:
             bits_allocated=form.bits_allocated,
             bits_stored=form.bits_stored,
             signed=form.signed,
+            samples=form.samples,
+            photometric=form.photometric,
             pixels=pixels,
         )
         reply = self._ask(request)
@@ -84,9 +86,13 @@ class Decoder:
         if reply.dtype not in ("|i1", "|u1", "<i2", "<u2", "<i4", "<u4"):
             raise Refusal("pixels.decoder_crashed", "PixelData")
         stored = np.frombuffer(reply.pixels, reply.dtype)
-        if stored.size != form.rows * form.columns:
+        if stored.size != form.rows * form.columns * form.samples:
             raise Refusal("pixels.decoder_crashed", "PixelData")
-        return stored.reshape(form.rows, form.columns)
+        if form.samples == 1:
+            return stored.reshape(form.rows, form.columns)
+        if reply.dtype != "|u1":
+            raise Refusal("pixels.decoder_crashed", "PixelData")
+        return stored.reshape(form.rows, form.columns, form.samples)
 
     def _ask(self, request: Request) -> Reply:
         process = self._process = self._process or _start()

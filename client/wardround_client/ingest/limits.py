@@ -22,7 +22,7 @@ MAX_SIDE_PX = 16_384
 """Rows, and Columns; a stitched whole-leg film has about 10,000."""
 
 MAX_DECODED_BYTES = 64 * 2**20
-"""Rows x Columns x BitsAllocated / 8."""
+"""Rows x Columns x SamplesPerPixel x BitsAllocated / 8."""
 
 MAX_ENCODED_SHARE = 2
 """An encoded frame may have this many times the bytes of the decoded one (no encoding needs more) ..."""

@@ -25,8 +25,8 @@ from pydicom.pixels.utils import pixel_array
 
 from wardround_client.ingest.acceptance import PixelFormat
 from wardround_client.ingest.codestream import check_frame
-from wardround_client.ingest.geometry import resample
-from wardround_client.ingest.intensity import Image, Stored, grey
+from wardround_client.ingest.geometry import filling_mm, resample
+from wardround_client.ingest.intensity import Image, Stored, colour, grey
 from wardround_client.ingest.isolation import Decoder
 from wardround_client.ingest.reasons import Refusal
 from wardround_common.plan import InputPlan
@@ -44,20 +44,28 @@ def tensor(dataset: Dataset, form: PixelFormat, *, plan: InputPlan, decoder: Dec
         decoder: Decodes compressed pixels.
 
     Returns:
-        ``x_CHW``, one channel, values 0 to 1.
+        ``x_CHW``, values 0 to 1: one channel of grey, or red, green and blue.
 
     Raises:
         Refusal: The pixels cannot be decoded, or rescale, window or a table is unusable.
         IngestError: The decoder process does not start.
     """
-    image_HW = grey(_decode(dataset, form, decoder), dataset, form, plan=plan)
-    return resample(image_HW, spacing_mm=form.spacing_mm, target_mm=plan.spacing_mm, size_px=plan.size_px)[
-        np.newaxis
-    ]
+    stored = _decode(dataset, form, decoder)
+    target_mm = plan.spacing_mm or filling_mm(form.rows, form.columns, form.spacing_mm, size_px=plan.size_px)
+    if form.samples == 1:
+        channels = iter([grey(stored, dataset, form, plan=plan)])
+    else:  # one after the other: floats need four times the memory
+        channels = (colour(stored[:, :, c]) for c in range(form.samples))
+    return np.stack(
+        [
+            resample(image_HW, spacing_mm=form.spacing_mm, target_mm=target_mm, size_px=plan.size_px)
+            for image_HW in channels
+        ]
+    )
 
 
 def _decode(dataset: Dataset, form: PixelFormat, decoder: Decoder) -> Stored:
-    """Stored values, rows by columns."""
+    """Stored values, rows by columns; of a colour image, by red, green, blue."""
     encoded = _guarded(lambda: dataset.PixelData)
     if not isinstance(encoded, bytes):
         raise Refusal("value.malformed", "PixelData")
@@ -65,9 +73,9 @@ def _decode(dataset: Dataset, form: PixelFormat, decoder: Decoder) -> Stored:
     if syntax.is_encapsulated:
         check_frame(_guarded(lambda: get_frame(encoded, 0, number_of_frames=1)), syntax, form)
         return decoder.decode(encoded, syntax, form)
-    if len(encoded) < form.decoded_bytes:
+    if len(encoded) < form.native_bytes:
         raise Refusal("file.truncated", "PixelData")
-    return _guarded(lambda: pixel_array(dataset, index=0))
+    return _guarded(lambda: pixel_array(dataset, index=0))  # converts YBR to RGB
 
 
 def _guarded(work: Callable[[], T]) -> T:

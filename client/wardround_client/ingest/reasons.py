@@ -46,15 +46,19 @@ REASONS = {
     "modality.other": "The image is of another modality than the plan asks for.",
     "object.localizer": "A localizer (scout view), not an image of the exam.",
     "object.secondary_capture": "A secondary capture: a picture of a screen or a scanned film.",
-    "object.unsupported": "Not a single CT, CR, DX, MG or MR image (for example a report, a segmentation, a "
-    "presentation state, an image for processing, or an enhanced multi-frame object).",
+    "object.unsupported": "Not a single CT, CR, DX, MG, MR, microscopic or photographic image (for example a "
+    "report, a segmentation, a presentation state, an image for processing, an enhanced multi-frame object).",
     "patient.conflict": "Files with this PatientID differ in birth date, sex or issuer: it may stand for two "
     "persons. No scan of this PatientID was used.",
     "patient.id_invalid": "PatientID is malformed or a filler word, so it names nobody.",
     "patient.id_missing": "PatientID is missing or empty.",
-    "pixels.colour": "A colour image.",
+    "pixels.colour": "A colour image, where the plan asks for grey values.",
+    "pixels.colour_model": "A colour image whose colours are stored in a way that is not read (for example "
+    "as a palette).",
     "pixels.decoder_crashed": "A decoder crashed on the pixels or took too long: the file is damaged.",
-    "pixels.format": "Bits allocated, bits stored, high bit or sign of the pixels make no sense.",
+    "pixels.format": "Bits allocated, bits stored, high bit, sign or planar configuration of the pixels make "
+    "no sense, or a colour has other than 8 bits.",
+    "pixels.grey": "An image of grey values, where the plan asks for colour.",
     "pixels.missing": "The object has no pixels.",
     "pixels.multiframe": "The object has several frames.",
     "pixels.size_mismatch": "The compressed image has another size or kind than the file says.",

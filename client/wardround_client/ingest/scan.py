@@ -102,7 +102,7 @@ def _scan(dataset: Dataset, data: bytes, person: Person | None, *, rules: Rules,
     person = person or identify(dataset, rules.site_secret)
     key = scan_key(rules.site_secret, scan_uid(dataset))
     label, source = rules.labels.label_of(scan=key, alias=person.alias)
-    form = check_pixels(dataset)
+    form = check_pixels(dataset, plan=rules.plan)
     return Scan(
         key=key,
         label=label,

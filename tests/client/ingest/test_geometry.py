@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wardround_client.ingest.geometry import resample
+from wardround_client.ingest.geometry import filling_mm, resample
 
 
 def test_an_image_that_fits_is_copied_pixel_by_pixel():
@@ -60,3 +60,10 @@ def test_any_size_and_spacing_gives_the_wanted_shape_and_range(shape, spacing, t
     assert result.dtype == np.float32
     assert 0 <= result.min() <= result.max() <= 1
     assert result.max() > 0.99
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 16384), (16384, 1), (3, 2), (257, 129), (20, 20)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (50.0, 1.0), (0.001, 1.0), (0.02, 0.02)])
+def test_an_image_of_any_shape_can_fill_the_tensor(shape, spacing):
+    target_mm = filling_mm(*shape, spacing, size_px=16)
+    assert resample(np.ones(shape, np.float32), spacing_mm=spacing, target_mm=target_mm, size_px=16).all()

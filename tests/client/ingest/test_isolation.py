@@ -1,5 +1,6 @@
 """Decoders crash, hang and eat memory; ingest does not."""
 
+import dataclasses
 import os
 import struct
 import subprocess
@@ -87,6 +88,15 @@ def test_a_decoder_that_hangs_is_stopped(acting):
 def test_a_reply_that_does_not_fit_is_refused(acting, reply):
     with acting(say(reply)) as decoder:
         assert code(decoder) == "pixels.decoder_crashed"
+
+
+@pytest.mark.parametrize(
+    "reply", ["Reply(dtype='|u1', pixels=bytes(32))", "Reply(dtype='|i1', pixels=bytes(96))"]
+)
+def test_a_reply_that_is_no_colour_image_is_refused(acting, reply):
+    form = dataclasses.replace(FORM, photometric="RGB", samples=3)
+    with acting(say(f"send(sys.stdout.buffer, {reply})")) as decoder:
+        assert code(decoder, form=form) == "pixels.decoder_crashed"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -46,3 +46,15 @@ def test_building_a_network_leaves_the_global_generator_where_it_is(plan, name):
     before = torch.get_rng_state()
     build(of(plan, name))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_tells_the_channels_of_a_colour_image_apart(plan, name):
+    source = msgspec.structs.replace(plan.input, modality="XC", channels=3)
+    plan = msgspec.structs.replace(of(plan, name), input=source)
+    network = build(plan)
+    network.load(initial_vector_of(plan))
+    x_BCHW = torch.eye(3)[:, :, None, None].expand(3, 3, 32, 32) * torch.rand(32, 32)
+    logits = network.head(x_BCHW if network.front_end is None else network.front_end(x_BCHW))
+    assert logits.shape == (3, 1)
+    assert len(set(logits.flatten().tolist())) == 3

@@ -66,8 +66,7 @@ class ClassificationPlan(TaskPlan, frozen=True, kw_only=True, tag="classificatio
         """See ``TaskPlan.trains``."""
         return (
             f"A classifier ('{plan.model.name}', {self.layout(plan).size:,} parameters) that reads a "
-            f"{plan.input.modality} image of {plan.input.size_px} x {plan.input.size_px} pixels at "
-            f"{plan.input.spacing_mm:g} mm and says how much it looks like '{plan.labels[1]}' rather than "
+            f"{plan.input.described} and says how much it looks like '{plan.labels[1]}' rather than "
             f"'{plan.labels[0]}'"
         )
 

@@ -109,7 +109,7 @@ class GenerationPlan(TaskPlan, frozen=True, kw_only=True, tag="generation", tag_
         generator, discriminator = self.generator_layout(plan), self.discriminator_layout(plan)
         return (
             f"A generator ('{plan.model.name}', {generator.size:,} parameters) that draws a synthetic "
-            f"{plan.input.modality} image of {plan.input.size_px} x {plan.input.size_px} pixels for a label "
+            f"{plan.input.described} for a label "
             f"({', '.join(plan.labels)}), taught by a discriminator ({discriminator.size:,} parameters) that "
             f"takes {self.discriminator_steps} steps on patients for each step of the generator"
         )

@@ -69,6 +69,4 @@ def size_in_words(report: Report) -> str:
     """Shape, scale and values of one image: "one channel, 64 x 64 pixels at 4 mm, values 0 to 1"."""
     source = report.plan.input
     channels = "one channel" if source.channels == 1 else f"{count(source.channels)} channels"
-    return (
-        f"{channels}, {source.size_px} x {source.size_px} pixels at {source.spacing_mm:g} mm, values 0 to 1"
-    )
+    return f"{channels}, {source.size}, values 0 to 1"

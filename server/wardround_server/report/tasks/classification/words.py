@@ -33,10 +33,9 @@ MISSING = (
 
 def trained(report: Report) -> str:
     """What was trained, on what, how often."""
-    plan, source = report.plan, report.plan.input
+    plan = report.plan
     return (
-        f"{opening(report)} that reads a {source.modality} image of {source.size_px} × "
-        f"{source.size_px} pixels at {source.spacing_mm:g} mm and says how much it looks like "
+        f"{opening(report)} that reads a {plan.input.described} and says how much it looks like "
         f"'{plan.labels[1]}' rather than '{plan.labels[0]}'. {effort(report)}"
     )
 
