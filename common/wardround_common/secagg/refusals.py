@@ -29,6 +29,8 @@ REMEDIES: Final = {
     "old_attempt": "Nothing if it is rare; else ask the coordinator's operator why it repeats attempts.",
     "other_kind": _ASK,
     "already_masked": "Nothing: this site sends its update once; the round is void for it.",
+    "already_opened": "Nothing: this site's update may be in a sum already; it takes part in the next round.",
+    "not_aborted": "Wait until enough sites of the earlier attempt are back; they must abort it first.",
     "superseded": "Nothing: a later attempt or round has begun at this site.",
     "not_in_accept": _ASK,
     "fork": "The study is paused: two sites accepted different results. Keep the record; call the lead.",
