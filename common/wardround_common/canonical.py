@@ -103,7 +103,7 @@ def read_toml(path: Path, *, limit_bytes: int = 1 << 20) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, endless digits, endless nesting
         raise ConfigError(
             f"{path} is not TOML: {error}", remedy="Mend the line that the message names.", code="config.toml"
         ) from error

@@ -76,6 +76,15 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, content, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("content", ["a = " + "[" * 5000, "a = " + "{b = " * 5000, "a = " + "9" * 5000])
+def test_a_file_nested_without_end_or_with_endless_digits_is_refused(tmp_path, content):
+    path = tmp_path / "x.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        read_toml(path)
+    assert caught.value.code == "config.toml"
+
+
 def test_a_missing_file_is_refused_with_its_name(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
         read_toml(tmp_path / "nothing.toml")
