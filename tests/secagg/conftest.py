@@ -39,12 +39,17 @@ NEXT = b"n" * 32
 BIG = 2**31 - 1
 
 
+def names(n: int) -> tuple[str, ...]:
+    """a, b, ... y, za, zb, ... zy, zza, ...: in ascending order."""
+    return tuple("z" * (i // 25) + "abcdefghijklmnopqrstuvwxy"[i % 25] for i in range(n))
+
+
 def key_of(name: str) -> SigningKey:
     return SigningKey.from_seed(derive(b"k" * 32, name))
 
 
 class World:
-    """``n`` sites named a, b, ..., one coordinator and one attempt at one round."""
+    """``n`` sites named a, b, ... (``names``), one coordinator and one attempt at one round."""
 
     def __init__(
         self,
@@ -59,10 +64,10 @@ class World:
         state: bytes = STATE,
         accepts: tuple[bytes, ...] = (),
     ) -> None:
-        self.sites = tuple("abcdefghijklmnopqrstuvwxyz"[:n])
+        self.sites = names(n)
         self.policy = policy or SecAggPolicy()
         self.signers = {name: Signer(name, key_of(name)) for name in (*self.sites, COORDINATOR)}
-        self.roster = self.make_roster(tuple("abcdefghijklmnopqrstuvwxyz"[: members or n]))
+        self.roster = self.make_roster(names(members or n))
         self.terms = RoundTerms(
             context=RoundContext(
                 **{"plan_digest": PLAN, "round": 1, "kind": "train", "attempt": 1, **(context or {})}

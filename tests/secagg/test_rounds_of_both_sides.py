@@ -79,17 +79,13 @@ def test_too_few_hellos_end_the_attempt_for_free(world, refused):
     assert not w.coordinator.may_have_masked
 
 
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_any_pattern_of_dropouts_gives_the_exact_sum_or_a_clear_end(world, data):
-    n = data.draw(st.integers(3, 10), label="n")
-    last = st.sampled_from((*REPLIES, None, None, None, None, None, None))
-    w = world(n)
-    silent = {name: step for name in w.sites if (step := data.draw(last, label=name)) is not None}
-    answering = [
-        sum(REPLIES.index(silent.get(name, "accept")) > i or name not in silent for name in w.sites)
-        for i in range(len(REPLIES))
-    ]
+def play_out(w, silent):
+    """Play a round in which sites fall silent; it must give the exact sum, or end where too few are left.
+
+    Returns whether it gave the sum.
+    """
+    n = len(w.sites)
+    answering = [n - sum(REPLIES.index(step) <= i for step in silent.values()) for i in range(len(REPLIES))]
     t = threshold(answering[0])
     needed = (3, max(t, 3), max(t, 3), t, t)
     if all(have >= need for have, need in zip(answering, needed, strict=False)):
@@ -98,11 +94,45 @@ def test_any_pattern_of_dropouts_gives_the_exact_sum_or_a_clear_end(world, data)
         survivors = tuple(name for name in w.sites if silent.get(name) not in early)
         assert w.coordinator.surviving == survivors
         assert np.array_equal(w.coordinator.aggregate(), w.expected(survivors))
-    else:
-        with pytest.raises(SecAggError) as caught:
-            w.play("accept", silent=silent)
-        failed = next(i for i, need in enumerate(needed) if answering[i] < need)
-        assert caught.value.retryable == (failed < 2)
+        assert w.coordinator.blamed == {}
+        return True
+    with pytest.raises(SecAggError) as caught:
+        w.play("accept", silent=silent)
+    failed = next(i for i, need in enumerate(needed) if answering[i] < need)
+    assert caught.value.retryable == (failed < 2)
+    return False
+
+
+WORDS = st.sampled_from((0, 1, 2**31 - 1, 2**31, 2**32 - 1)) | st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_pattern_of_dropouts_gives_the_exact_sum_or_a_clear_end(world, data):
+    n = data.draw(st.integers(3, 12), label="n")
+    last = st.sampled_from((*REPLIES, None, None, None, None, None, None))
+    w = world(n, size=5, context={"kind": data.draw(st.sampled_from(("train", "evaluate")), label="kind")})
+    vectors = data.draw(st.lists(st.lists(WORDS, min_size=5, max_size=5), min_size=n, max_size=n))
+    w.vectors = dict(zip(w.sites, np.array(vectors, dtype=np.uint32), strict=True))
+    play_out(w, {name: step for name in w.sites if (step := data.draw(last, label=name)) is not None})
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_as_many_dropouts_as_are_borne_at_any_mixture_of_exchanges_leave_the_exact_sum(world, data):
+    n = data.draw(st.integers(4, 12), label="n")
+    w = world(n, size=5)
+    gone = data.draw(st.permutations(w.sites))[: n - threshold(n)]
+    assert play_out(w, {name: data.draw(st.sampled_from(REPLIES[1:]), label=name) for name in gone})
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("n", [30, 100])
+def test_a_large_cohort_bears_its_dropouts_spread_over_all_exchanges(world, n):
+    w = world(n, size=70_000)
+    gone = w.sites[:: n // (n - threshold(n))][: n - threshold(n)]
+    assert len(gone) == n - threshold(n)
+    assert play_out(w, {name: REPLIES[1:][i % 5] for i, name in enumerate(gone)})
 
 
 def test_a_site_that_comes_back_after_void_rounds_takes_part_in_a_later_one(world):
