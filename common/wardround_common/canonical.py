@@ -122,7 +122,7 @@ def convert(tables: object, kind: type[T], *, where: str) -> T:
     """
     try:
         return msgspec.convert(tables, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:  # also endless hexadecimal digits
         text = str(error).replace("$.", f"{where}.").replace("`$`", f"`{where}`")
         raise ConfigError(
             f"{where}: {text}",

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -74,6 +76,17 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, content, code):
     with pytest.raises(ConfigError) as caught:
         read_toml(path, limit_bytes=50)
     assert caught.value.code == code
+
+
+def test_a_number_too_long_to_be_shown_is_refused(tmp_path):
+    class Versioned(msgspec.Struct):
+        version: Literal[1]
+
+    path = tmp_path / "x.toml"
+    path.write_text("version = 0x" + "f" * 5000)
+    with pytest.raises(ConfigError) as caught:
+        convert(read_toml(path), Versioned, where="plan")
+    assert caught.value.code == "config.field"
 
 
 @pytest.mark.parametrize("content", ["a = " + "[" * 5000, "a = " + "{b = " * 5000, "a = " + "9" * 5000])
