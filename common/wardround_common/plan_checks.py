@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from wardround_common.canonical import convert
 from wardround_common.errors import ConfigError
 from wardround_common.models import layout_of
-from wardround_common.plan import InputPlan, StudyPlan
+from wardround_common.plan import AggregationPlan, InputPlan, StudyPlan
 
 _PHOTOGRAPHS = ("GM", "XC")
 """Modalities whose images may have three channels."""
+_SITES_IN_16_BITS = 128
+"""More sites would leave each of them fewer than 256 of the 2^16 levels."""
 
 
 def plan_from_tables(tables: object) -> StudyPlan:
@@ -61,6 +63,7 @@ def _problems(plan: StudyPlan) -> Iterator[tuple[str, str]]:
     if len(set(plan.labels)) != len(plan.labels):
         yield "labels", "names a label twice"
     yield from _input_problems(plan.input)
+    yield from _ring_problems(plan.aggregation, sites=len(names))
     if (plan.evaluation is not None) != (plan.task.cells > 0):
         counted = "needs" if plan.task.cells else "counts nothing on held-out patients and has no"
         yield "evaluation", f"the task {plan.task.name!r} {counted} table evaluation"
@@ -78,3 +81,13 @@ def _input_problems(source: InputPlan) -> Iterator[tuple[str, str]]:
         yield "input.window_width", "a fixed window needs a width above 0"
     if source.window == "file" and (source.window_width or source.window_center):
         yield "input.window_width", "is not used where window is 'file': leave center and width out"
+
+
+def _ring_problems(aggregation: AggregationPlan, *, sites: int) -> Iterator[tuple[str, str]]:
+    if aggregation.ring_bits == 16 and sites > _SITES_IN_16_BITS:
+        yield "aggregation.ring_bits", f"16 bits are for at most {_SITES_IN_16_BITS} sites: set 32"
+    if aggregation.ring_bits == 16 and aggregation.quantiser == "fast":
+        yield (
+            "aggregation.quantiser",
+            "'fast' needs ring_bits 32; a ring of 16 bits is always rounded at random",
+        )

@@ -120,12 +120,31 @@ class PrivacyPlan(Part, frozen=True, kw_only=True):
 
 
 class AggregationPlan(Part, frozen=True, kw_only=True):
-    """Secure aggregation: ring and smallest cohort."""
+    """Secure aggregation: who must be there, how an update becomes masked words, and who checks the sum."""
 
     minimum_cohort: Annotated[int, Meta(ge=3, le=1000)] = 3
-    ring_bits: Literal[32] = 32
+    ring_bits: Literal[16, 32] = 32
+    """Bits of a masked number. 16 halves what travels and rounds at random, without bias, to coarser steps.
+    Counts of an evaluation always have 32."""
+    quantiser: Literal["exact", "fast"] = "exact"
+    """How an update is rounded in a ring of 32 bits. ``exact``: in float64, to all levels of the ring.
+    ``fast``: in float32, to 22 bits and a sign at each site."""
     clip_log2: Annotated[int, Meta(ge=-20, le=20)] = 4
-    """Every coordinate of an update is clipped to ``[-2**clip_log2, 2**clip_log2]``."""
+    """Every coordinate of an update is clipped to ``[-2**clip_log2, 2**clip_log2]``; where ``clips`` is
+    ``last``, in the first round only."""
+    clips: Literal["plan", "last"] = "plan"
+    """``plan``: one clip for all tensors, in all rounds. ``last``: a clip for each tensor, a power of two
+    above what the last accepted aggregate suggests."""
+    cipher: Literal["aes-256-ctr", "chacha20"] = "aes-256-ctr"
+    """What masks are made with."""
+    mask_degree: Annotated[int, Meta(ge=4, le=1000, multiple_of=2)] = 12
+    """With how many others a site of a cohort of more than 12 shares masks. Up to 12: with all."""
+    verify: Literal["auto", "full", "sum"] = "auto"
+    """``full``: every site gets the round's signed uploads and OPENs and adds them up itself. ``sum``: it
+    checks the sum's range and what it leads to. ``auto``: ``full`` while sites x 4 bytes x parameters is at
+    most 100 MB."""
+    round_deadline_s: Annotated[float, Meta(gt=0, le=604_800)] = 3600.0
+    """How long a round may wait for missing sites before it is void."""
     max_attempts: Annotated[int, Meta(ge=1, le=5)] = 5
     exchange_timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
 

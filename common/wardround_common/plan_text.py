@@ -6,7 +6,7 @@ Privacy: says what is read, computed, sent and never sent, and what that costs e
 from __future__ import annotations
 
 from wardround_common.models import layout_of
-from wardround_common.plan import StudyPlan
+from wardround_common.plan import AggregationPlan, StudyPlan
 from wardround_common.trust import plan_digest
 
 
@@ -17,6 +17,7 @@ def explain(plan: StudyPlan) -> str:
         _reads(plan),
         _computes(plan),
         _leaves(plan),
+        _protects(plan),
         _costs(plan),
         *plan.task.promises(plan),
         _ends(plan),
@@ -64,6 +65,40 @@ def _leaves(plan: StudyPlan) -> str:
         f"coordinator can open only the sum over at least {plan.aggregation.minimum_cohort} sites. What "
         f"never leaves: images, names, patient numbers, counts of patients, losses, the site's own model."
     )
+
+
+def _protects(plan: StudyPlan) -> str:
+    rules = plan.aggregation
+    cipher = {"aes-256-ctr": "AES-256 in counter mode", "chacha20": "ChaCha20"}[rules.cipher]
+    partners = f" (with {rules.mask_degree} of them, where more than 12 take part)"
+    checks = {
+        "auto": "Every site adds the masked numbers up again itself, unless they are more than 100 MB a round",
+        "full": "Every site adds the masked numbers up again itself",
+        "sum": "A site sees the sum alone and cannot tell whether the coordinator altered it within its range",
+    }[rules.verify]
+    return (
+        f"How it is masked: every number of an update is cut to {_clip(rules)} and rounded "
+        f"{_rounding(rules)}; then masks are added, made with {cipher}, that a site shares with the others"
+        f"{partners if len(plan.sites) > 12 else ''} and that cancel only in the sum. {checks}. A round that "
+        f"waits for sites longer than {rules.round_deadline_s / 60:g} minutes is given up; what it spent stays "
+        f"spent."
+    )
+
+
+def _clip(rules: AggregationPlan) -> str:
+    limit = 2.0**rules.clip_log2
+    if rules.clips == "plan":
+        return f"the range from -{limit:g} to {limit:g}"
+    return (
+        f"a range, in the first round from -{limit:g} to {limit:g}, later for each tensor of the model what "
+        f"the last sum suggests,"
+    )
+
+
+def _rounding(rules: AggregationPlan) -> str:
+    if rules.ring_bits == 16:
+        return "up or down at random to a number of 16 bits"
+    return "to a number of 32 bits" if rules.quantiser == "exact" else "to 22 bits in a number of 32"
 
 
 def _costs(plan: StudyPlan) -> str:

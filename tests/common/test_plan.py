@@ -16,7 +16,7 @@ def test_a_plan_survives_its_tables(plan):
 
 
 def test_the_golden_digest_of_a_plan_has_not_changed(plan):
-    assert plan_digest(plan).hex() == "613bdfa44ff703eb4ebb11649661501a0e66d66aaea4974396de3c0dc3988c2d"
+    assert plan_digest(plan).hex() == "6c34b04baa147318d1a86e7e2d02c3da2d35a302593da888cffc0a83576b0ba9"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_the_golden_digest_of_a_plan_has_not_changed(plan):
         (("sites", 0, "name"), "birch", "names a site twice"),
         (("sites", 0, "name"), "coordinator", "coordinator"),
         (("aggregation", "minimum_cohort"), 4, "minimum_cohort"),
+        (("aggregation", "ring_bits"), 24, r"plan\.aggregation\.ring_bits"),
+        (("aggregation", "quantiser"), "best", r"plan\.aggregation\.quantiser"),
+        (("aggregation", "cipher"), "rc4", r"plan\.aggregation\.cipher"),
+        (("aggregation", "mask_degree"), 5, r"plan\.aggregation\.mask_degree"),
+        (("aggregation", "mask_degree"), 2, r"plan\.aggregation\.mask_degree"),
+        (("aggregation", "round_deadline_s"), 0, r"plan\.aggregation\.round_deadline_s"),
         (("labels",), ["a", "a"], "label twice"),
         (("labels",), ["a", "b", "c"], r"plan\.labels.*two labels"),
         (("task", "class_weights"), [1.0], r"plan\.task\.class_weights"),
@@ -62,6 +68,27 @@ def test_a_field_that_does_not_fit_is_refused_by_its_path(plan, path, value, nam
     with pytest.raises(ConfigError, match=named) as caught:
         plan_from_tables(changed)
     assert caught.value.remedy
+
+
+def test_the_fast_quantiser_needs_a_ring_of_32_bits(plan):
+    changed = tables(plan)
+    changed["aggregation"] = {"quantiser": "fast", "ring_bits": 32}
+    plan_from_tables(changed)
+    changed["aggregation"] = {"quantiser": "fast", "ring_bits": 16}
+    with pytest.raises(ConfigError, match=r"plan\.aggregation\.quantiser"):
+        plan_from_tables(changed)
+
+
+def test_sixteen_bits_are_not_for_more_sites_than_leave_each_256_levels(plan):
+    changed = tables(plan)
+    changed["aggregation"] = {"ring_bits": 16}
+    changed["sites"] = [{"name": f"s{i}", "patients": 1} for i in range(128)]
+    plan_from_tables(changed)
+    changed["sites"].append({"name": "one-more", "patients": 1})
+    with pytest.raises(ConfigError, match=r"plan\.aggregation\.ring_bits"):
+        plan_from_tables(changed)
+    changed["aggregation"] = {"ring_bits": 32}
+    plan_from_tables(changed)
 
 
 COLOUR = {"modality": "XC", "channels": 3, "size_px": 64, "spacing_mm": 0.0, "window": "file"}
@@ -118,3 +145,25 @@ def test_the_explanation_states_what_a_privacy_officer_asks_for(plan):
     for wanted in ("alder", "16 rounds", "epsilon 8", "1e-05", "at least 3", "2099-12-31", "never", "sum"):
         assert wanted in text
     assert plan_digest(plan).hex() in text
+
+
+def test_the_explanation_says_how_the_sum_is_protected(plan):
+    text = explain(plan)
+    for wanted in ("-16 to 16", "32 bits", "AES-256", "itself, unless", "60 minutes"):
+        assert wanted in text
+    other = tables(plan)
+    other["sites"] = [{"name": f"s{i}", "patients": 1} for i in range(20)]
+    other["aggregation"] = {
+        "ring_bits": 16, "clips": "last", "clip_log2": -3, "cipher": "chacha20", "verify": "sum",
+    }  # fmt: skip
+    text = explain(plan_from_tables(other))
+    for wanted in (
+        "-0.125 to 0.125",
+        "last sum",
+        "at random",
+        "16 bits",
+        "ChaCha20",
+        "12 of them",
+        "altered",
+    ):
+        assert wanted in text
