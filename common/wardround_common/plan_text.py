@@ -72,16 +72,16 @@ def _protects(plan: StudyPlan) -> str:
     cipher = {"aes-256-ctr": "AES-256 in counter mode", "chacha20": "ChaCha20"}[rules.cipher]
     partners = f" (with {rules.mask_degree} of them, where more than 12 take part)"
     checks = {
-        "auto": "Every site adds the masked numbers up again itself, unless they are more than 100 MB a round",
+        "auto": "Every site adds the masked numbers up again itself, unless a round has over 100 MB of them",
         "full": "Every site adds the masked numbers up again itself",
-        "sum": "A site sees the sum alone and cannot tell whether the coordinator altered it within its range",
+        "sum": "A site sees only the sum and cannot tell whether the coordinator altered it within its range",
     }[rules.verify]
     return (
         f"How it is masked: every number of an update is cut to {_clip(rules)} and rounded "
         f"{_rounding(rules)}; then masks are added, made with {cipher}, that a site shares with the others"
         f"{partners if len(plan.sites) > 12 else ''} and that cancel only in the sum. {checks}. A round that "
-        f"waits for sites longer than {rules.round_deadline_s / 60:g} minutes is given up; what it spent stays "
-        f"spent."
+        f"waits for sites longer than {rules.round_deadline_s / 60:g} minutes is given up; what it spent "
+        f"stays spent."
     )
 
 

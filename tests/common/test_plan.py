@@ -149,7 +149,7 @@ def test_the_explanation_states_what_a_privacy_officer_asks_for(plan):
 
 def test_the_explanation_says_how_the_sum_is_protected(plan):
     text = explain(plan)
-    for wanted in ("-16 to 16", "32 bits", "AES-256", "itself, unless", "60 minutes"):
+    for wanted in ("-16 to 16", "32 bits", "AES-256", "again itself", "60 minutes"):
         assert wanted in text
     other = tables(plan)
     other["sites"] = [{"name": f"s{i}", "patients": 1} for i in range(20)]
