@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from wardround_common.errors import ProtocolError, WardroundError
 from wardround_common.messages import EXCHANGES, Packet
+from wardround_common.secagg.ring import from_bytes, to_bytes
 
 CLIENT_APP_RAISED = 2
 
@@ -45,8 +45,8 @@ def make_client_app(handle: Callable[[Packet], Packet]) -> ClientApp:
 def _to_record(packet: Packet) -> RecordDict:
     record = RecordDict({"packet": ConfigRecord({"envelope": packet.envelope})})
     if packet.array is not None:
-        data = packet.array.astype("<u4", copy=False).tobytes()
-        array = Array(dtype="uint32", shape=packet.array.shape, stype="raw", data=data)
+        name, data = packet.array.dtype.name, to_bytes(packet.array).tobytes()
+        array = Array(dtype=name, shape=packet.array.shape, stype="raw", data=data)
         record["arrays"] = ArrayRecord({"ring": array})
     return record
 
@@ -57,13 +57,12 @@ def _to_packet(record: RecordDict) -> Packet:
     arrays = record.array_records.get("arrays")
     ring = None if arrays is None else arrays.get("ring")
     known = len(record) == (1 if arrays is None else 2) and (arrays is None or set(arrays) == {"ring"})
-    shaped = ring is None or (
-        ring.dtype == "uint32" and len(ring.shape) == 1 and len(ring.data) == 4 * ring.shape[0]
-    )
+    words = None if ring is None else from_bytes(ring.data, type_name=ring.dtype)
+    shaped = ring is None or (words is not None and tuple(ring.shape) == words.shape)
     if not isinstance(envelope, bytes) or not known or not shaped:
         raise ProtocolError(
-            "expected a record of one envelope and at most one array of 32-bit words",
+            "expected a record of one envelope and at most one array of ring words",
             remedy="Check that both ends run the same version of Wardround.",
             code="message.malformed",
         )
-    return Packet(envelope, None if ring is None else np.frombuffer(ring.data, dtype="<u4"))
+    return Packet(envelope, words)

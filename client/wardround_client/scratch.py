@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardround_common.errors import StorageError
+from wardround_common.secagg.ring import Ring, Word, to_bytes
 from wardround_common.state import StudyState
 
 _SCHEMA = """
@@ -37,8 +38,7 @@ CREATE TABLE IF NOT EXISTS round (
     PRIMARY KEY (plan, round, kind)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS state (
-    plan BLOB NOT NULL, digest BLOB NOT NULL, updates INTEGER NOT NULL,
-    vector BLOB NOT NULL, average BLOB NOT NULL, momentum BLOB NOT NULL, local BLOB NOT NULL,
+    plan BLOB NOT NULL, digest BLOB NOT NULL, packed BLOB NOT NULL, local BLOB NOT NULL,
     PRIMARY KEY (plan, digest)
 ) STRICT;
 """
@@ -49,11 +49,11 @@ class Output:
     """What a round computed at this site.
 
     Attributes:
-        words_P: What is masked, ring words, uint32.
+        words_P: What is masked, ring words.
         local_L: What the task keeps here should the round be accepted, float32.
     """
 
-    words_P: npt.NDArray[np.uint32]
+    words_P: Ring
     local_L: npt.NDArray[np.float32]
 
 
@@ -92,16 +92,23 @@ class Scratch:
 
     def keep_output(self, plan: bytes, number: int, kind: str, output: Output) -> None:
         """Store the finished output of a round; a second one is not stored."""
-        words, local = output.words_P.astype("<u4", copy=False), output.local_L.astype("<f4", copy=False)
+        local = output.local_L.astype("<f4", copy=False)
         with _translated():
             self._db.execute(
                 "UPDATE round SET output = ?, local = ? "
                 "WHERE plan = ? AND round = ? AND kind = ? AND output IS NULL",
-                (words.tobytes(), local.tobytes(), plan, number, kind),
+                (to_bytes(output.words_P), local.tobytes(), plan, number, kind),
             )
 
-    def output(self, plan: bytes, number: int, kind: str) -> Output | None:
-        """The finished output of a round, its words as a new array, or None where there is none."""
+    def output(self, plan: bytes, number: int, kind: str, *, word: Word) -> Output | None:
+        """The finished output of a round, its words as a new array, or None where there is none.
+
+        Args:
+            plan: Digest of the plan.
+            number: The round.
+            kind: Its kind.
+            word: The type of a word in rounds of that kind.
+        """
         with _translated():
             row = self._db.execute(
                 "SELECT output, local FROM round WHERE plan = ? AND round = ? AND kind = ?",
@@ -109,8 +116,8 @@ class Scratch:
             ).fetchone()
         if row is None or row[0] is None:
             return None
-        words, local = np.frombuffer(row[0], dtype="<u4").copy(), np.frombuffer(row[1], dtype="<f4")
-        return Output(words_P=words, local_L=local)
+        words: Ring = np.frombuffer(row[0], dtype=word.newbyteorder("<")).astype(word)
+        return Output(words_P=words, local_L=np.frombuffer(row[1], dtype="<f4"))
 
     def keep_state(
         self, plan: bytes, state: StudyState, *, local_L: npt.NDArray[np.float32], beside: bytes
@@ -123,27 +130,22 @@ class Scratch:
             local_L: What the task keeps at this site when it starts from that state.
             beside: Digest of the state that stays.
         """
-        arrays = (a.astype("<f4").tobytes() for a in (state.vector, state.average, state.momentum, local_L))
+        packed, local = to_bytes(state.pack()), local_L.astype("<f4").tobytes()
         with _translated():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM state WHERE plan = ? AND digest <> ?", (plan, beside))
             self._db.execute(
-                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (plan, state.digest, state.updates, *arrays),
+                "INSERT OR IGNORE INTO state VALUES (?, ?, ?, ?)", (plan, state.digest, packed, local)
             )
             self._db.execute("COMMIT")
 
-    def state(self, plan: bytes, digest: bytes) -> StudyState | None:
-        """The state with that digest, or None where it is not stored."""
+    def state(self, plan: bytes, digest: bytes) -> npt.NDArray[np.uint32] | None:
+        """The packed state with that digest, or None where it is not stored."""
         with _translated():
             row = self._db.execute(
-                "SELECT updates, vector, average, momentum FROM state WHERE plan = ? AND digest = ?",
-                (plan, digest),
+                "SELECT packed FROM state WHERE plan = ? AND digest = ?", (plan, digest)
             ).fetchone()
-        if row is None:
-            return None
-        vector, average, momentum = (np.frombuffer(blob, dtype="<f4") for blob in row[1:])
-        return StudyState(updates=row[0], vector=vector, average=average, momentum=momentum)
+        return None if row is None else np.frombuffer(row[0], dtype="<u4")
 
     def local(self, plan: bytes, digest: bytes) -> npt.NDArray[np.float32]:
         """What the task keeps at this site beside the state with that digest; empty where there is none."""

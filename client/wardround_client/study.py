@@ -43,7 +43,7 @@ from wardround_common.plan import StudyPlan
 from wardround_common.secagg.ring import Ring, vector_digest
 from wardround_common.secagg.terms import RoundTerms
 from wardround_common.secagg.thresholds import SecAggPolicy
-from wardround_common.state import StudyState, initial_state
+from wardround_common.state import StudyState, initial_state, unpack
 from wardround_common.streams import Stream, derive
 from wardround_common.trust import open_roster, plan_digest
 
@@ -121,6 +121,8 @@ class SiteStudy:
             minimum_cohort=self._plan.aggregation.minimum_cohort,
             state=state.digest,
             size=self._sums.size(claim.context.kind),
+            word=self._sums.word(claim.context.kind),
+            cipher=self._plan.aggregation.cipher,
         )
         session = SiteSession(
             terms,
@@ -166,7 +168,7 @@ class SiteStudy:
                 secret_id=digest("secret id", secret),
             )
         )
-        stored = self._parts.scratch.output(self._digest, number, kind)
+        stored = self._parts.scratch.output(self._digest, number, kind, word=self._sums.word(kind))
         recorded = self._parts.ledger.output_of(self._plan.study, number, kind)
         if stored is None and recorded is not None:
             raise _lost("the output of this round is recorded but no longer stored")
@@ -200,7 +202,8 @@ class SiteStudy:
         if context.kind == "evaluate":
             return self._sums.counted(state, total)
         following = self._sums.following(state, total, survivors)
-        trained = self._parts.scratch.output(self._digest, context.round, context.kind)
+        word = self._sums.word(context.kind)
+        trained = self._parts.scratch.output(self._digest, context.round, context.kind, word=word)
         if trained is None:
             raise _lost("the output of this round is no longer stored")
         self._parts.scratch.keep_state(self._digest, following, local_L=trained.local_L, beside=state.digest)
@@ -211,14 +214,14 @@ class SiteStudy:
         accepted = self._record.state()
         if accepted is None:
             return initial_state(self._plan)
-        state = self._parts.scratch.state(self._digest, accepted)
-        if state is None:
+        words = self._parts.scratch.state(self._digest, accepted)
+        if words is None:
             raise StorageError(
                 "the state that this site accepted last is not in its scratch database",
                 remedy="Let the site sit out the rest of this study, and check its disk.",
                 code="storage.state_lost",
             )
-        return state
+        return unpack(self._plan, words)
 
     def _event(self, kind: Kind) -> Event:
         if kind == "train":
@@ -244,7 +247,9 @@ class SiteStudy:
                 remedy="Stop the study at this site and report the task: its steps are not accounted for.",
                 code="privacy.step_count",
             )
-        words_P = self._sums.encode_update(output.update_P, site=self._parts.signer.name)
+        words_P = self._sums.encode_update(
+            output.update_P, site=self._parts.signer.name, state=state, dither=streams("dither", 0)
+        )
         return Output(words_P=words_P, local_L=output.local_L)
 
     def _count(self, state: StudyState, streams: Streams) -> Output:

@@ -20,8 +20,18 @@ from wardround_common.canonical import digest
 from wardround_common.messages import Kind
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
-from wardround_common.secagg.ring import Quantiser, Ring, decode_counts, encode_counts, largest_count
-from wardround_common.state import StudyState, advance
+from wardround_common.secagg.quantiser import Quantiser
+from wardround_common.secagg.ring import (
+    COUNT_WORD,
+    WORDS,
+    Ring,
+    Word,
+    decode_counts,
+    encode_counts,
+    largest_count,
+)
+from wardround_common.state import StudyState, advance, initial_clips
+from wardround_common.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +44,25 @@ class Aggregation:
         """P, the length of the vector that a round of ``kind`` sums."""
         return layout_of(self.plan).size if kind == "train" else self.plan.task.cells
 
-    def encode_update(self, update_P: npt.NDArray[np.float32], *, site: str) -> Ring:
-        """A site's update, weighted by its plan constant, as ring levels."""
-        return self._quantiser.encode(update_P, weight=self.plan.weight(site))
+    def word(self, kind: Kind) -> Word:
+        """The type of the words that a round of ``kind`` sums; counts have 32 bits in any plan."""
+        return WORDS[self.plan.aggregation.ring_bits] if kind == "train" else COUNT_WORD
+
+    def encode_update(
+        self, update_P: npt.NDArray[np.float32], *, site: str, state: StudyState, dither: Stream | None
+    ) -> Ring:
+        """A site's update, weighted by its plan constant, as ring levels.
+
+        Args:
+            update_P: The update, float32, [P].
+            site: Whose it is.
+            state: The state that the round starts from; it has the clips.
+            dither: What a ring of 16 bits is rounded with; a ring of 32 bits needs none.
+
+        Raises:
+            SecAggError: ``secagg.not_finite``.
+        """
+        return self._quantiser(state.clips).encode(update_P, weight=self.plan.weight(site), dither=dither)
 
     def encode_counts(self, counts: npt.NDArray[np.int64]) -> Ring:
         """A site's noised counts as ring levels."""
@@ -46,7 +72,8 @@ class Aggregation:
         """The largest size, in levels, that a coordinate of an honest sum over ``survivors`` can have."""
         if kind == "evaluate":
             return largest_count(len(self.plan.sites)) * len(survivors)
-        return self._quantiser.sum_bound(survivors=len(survivors), weight=self._weight(survivors))
+        quantiser = self._quantiser(initial_clips(self.plan))  # levels do not depend on the clips
+        return quantiser.sum_bound(survivors=len(survivors), weight=self._weight(survivors))
 
     def following(self, state: StudyState, total: Ring, survivors: Sequence[str]) -> StudyState:
         """The state after a TRAIN round.
@@ -54,16 +81,27 @@ class Aggregation:
         Raises:
             SecAggError: ``secagg.bad_sum`` where it is not finite.
         """
-        mean = self._quantiser.decode(total, weight=self._weight(survivors))
+        mean = self._quantiser(state.clips).decode(total, weight=self._weight(survivors))
         return advance(state, mean, self.plan)
+
+    def mean_error(self, state: StudyState, survivors: Sequence[str]) -> float:
+        """Bound on the error of a coordinate of the mean, against the mean of the clipped updates."""
+        quantiser = self._quantiser(state.clips)
+        return quantiser.mean_error(survivors=len(survivors), weight=self._weight(survivors))
 
     def counted(self, state: StudyState, total: Ring) -> bytes:
         """What the ACCEPT of an EVALUATE round signs as its outcome, 32 bytes."""
         return digest("counted", state.digest, decode_counts(total).astype("<i8").tobytes())
 
-    @property
-    def _quantiser(self) -> Quantiser:
-        return Quantiser(clip_log2=self.plan.aggregation.clip_log2, sites=len(self.plan.sites))
+    def _quantiser(self, clips: tuple[int, ...]) -> Quantiser:
+        rules = self.plan.aggregation
+        return Quantiser(
+            sites=len(self.plan.sites),
+            sizes=tuple(tensor.size for tensor in layout_of(self.plan).tensors),
+            clips=clips,
+            method="dithered" if rules.ring_bits == 16 else rules.quantiser,
+            largest_weight=self.plan.weight(max(self.plan.sites, key=lambda site: site.patients).name),
+        )
 
     def _weight(self, survivors: Sequence[str]) -> float:
         return sum(self.plan.weight(name) for name in survivors)

@@ -71,8 +71,8 @@ def decode(data: bytes, kind: type[T], *, limit_bytes: int) -> T:
     return value
 
 
-def digest(label: str, *parts: bytes) -> bytes:
-    """SHA-256 over a label and length-prefixed parts: 32 bytes."""
+def digest(label: str, *parts: bytes | memoryview) -> bytes:
+    """SHA-256 over a label and length-prefixed parts (of bytes): 32 bytes."""
     state = hashlib.sha256()
     for part in (b"wardround " + label.encode(), *parts):
         state.update(len(part).to_bytes(8, "big"))

@@ -115,8 +115,14 @@ class Stream:
     def bytes(self, n: int) -> bytes:
         """Return the next ``n`` bytes of keystream."""
         out = np.empty(_count(n), dtype=np.uint8)
-        self._fill(out)
+        self.fill(out)
         return out.tobytes()
+
+    def fill(self, out: npt.NDArray[np.uint8]) -> None:
+        """Overwrite ``out``, contiguous, with the next bytes of keystream: the encryption of zeros."""
+        for start in range(0, out.size, len(_ZEROS)):
+            piece = out[start : start + len(_ZEROS)]
+            self._encryptor.update_into(_ZEROS[: piece.size], piece.data)
 
     def uniform(self, n: int) -> npt.NDArray[np.float64]:
         """Return ``n`` multiples of 2**-53 in [0, 1), each equally likely. 8 bytes of keystream each."""
@@ -152,20 +158,14 @@ class Stream:
         return out[:n]
 
     def _uniform_into(self, out: npt.NDArray[np.float64], words: npt.NDArray[np.uint64]) -> None:
-        self._fill(words.view(np.uint8))
+        self.fill(words.view(np.uint8))
         np.right_shift(words, np.uint64(11), out=words)
         np.multiply(words, 2.0**-53, out=out)
 
     def _words(self, n: int) -> npt.NDArray[np.uint64]:
         words = np.empty(n, dtype="<u8")
-        self._fill(words.view(np.uint8))
+        self.fill(words.view(np.uint8))
         return words
-
-    def _fill(self, out: npt.NDArray[np.uint8]) -> None:
-        """Overwrite ``out`` with the next keystream: the encryption of zeros."""
-        for start in range(0, out.size, len(_ZEROS)):
-            piece = out[start : start + len(_ZEROS)]
-            self._encryptor.update_into(_ZEROS[: piece.size], piece.data)
 
 
 def rounded_normal(stream: Stream, n: int, *, sd: float) -> npt.NDArray[np.int64]:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from wardround_common.messages import Packet
+from wardround_common.secagg.ring import from_bytes, to_bytes
 from wardround_server.transport import Reply, Transport
 
 NODE_UNAVAILABLE = 5
@@ -89,8 +89,8 @@ def _printable(reason: str | None) -> str:
 def _to_record(packet: Packet) -> RecordDict:
     record = RecordDict({"packet": ConfigRecord({"envelope": packet.envelope})})
     if packet.array is not None:
-        data = packet.array.astype("<u4", copy=False).tobytes()
-        array = Array(dtype="uint32", shape=packet.array.shape, stype="raw", data=data)
+        name, data = packet.array.dtype.name, to_bytes(packet.array).tobytes()
+        array = Array(dtype=name, shape=packet.array.shape, stype="raw", data=data)
         record["arrays"] = ArrayRecord({"ring": array})
     return record
 
@@ -104,6 +104,5 @@ def _to_packet(record: RecordDict) -> Packet | None:
         return None
     if ring is None:
         return Packet(envelope, None)
-    if ring.dtype != "uint32" or len(ring.shape) != 1 or len(ring.data) != 4 * ring.shape[0]:
-        return None
-    return Packet(envelope, np.frombuffer(ring.data, dtype="<u4"))
+    words = from_bytes(ring.data, type_name=ring.dtype)
+    return Packet(envelope, words) if words is not None and tuple(ring.shape) == words.shape else None

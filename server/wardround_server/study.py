@@ -148,6 +148,8 @@ class CoordinatorStudy:
             minimum_cohort=self._plan.aggregation.minimum_cohort,
             state=self.outcome.state.digest,
             size=self._sums.size(kind),
+            word=self._sums.word(kind),
+            cipher=self._plan.aggregation.cipher,
         )
 
     def _outcome(self, total: Ring, survivors: tuple[str, ...], *, kind: Kind) -> bytes:

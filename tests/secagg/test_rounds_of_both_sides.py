@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wardround_common.errors import SecAggError
-from wardround_common.secagg.ring import Quantiser, decode_counts, encode_counts
+from wardround_common.secagg.quantiser import Quantiser
+from wardround_common.secagg.ring import decode_counts, encode_counts
 from wardround_common.secagg.thresholds import threshold
 from wardround_common.streams import Stream, derive
 
@@ -203,7 +204,7 @@ def test_the_decoded_mean_is_within_the_stated_bound_of_the_float64_mean(world, 
     weights = dict(zip(w.sites, patients / patients.sum(), strict=True))
     draws = Stream(derive(b"u" * 32, n))
     updates = {name: (3 * draws.normal(3000)).astype(np.float32) for name in w.sites}
-    quantiser = Quantiser(clip_log2=2, sites=n)
+    quantiser = Quantiser(sites=n, sizes=(w.terms.size,), clips=(2,))
     w.vectors = {name: quantiser.encode(updates[name], weight=weights[name]) for name in w.sites}
     w.play("accept", silent=dict.fromkeys(w.sites[:dropped], "masked"))
     survivors = w.coordinator.surviving

@@ -6,8 +6,8 @@ from federations import make_known_site, update_of
 
 from wardround_client.policy import SitePolicy
 from wardround_client.site import open_ledger
+from wardround_common.aggregate import Aggregation
 from wardround_common.messages import EXCHANGES
-from wardround_common.secagg.ring import Quantiser
 from wardround_common.state import initial_state
 from wardround_simulations.grid import FIRST_NODE
 
@@ -45,8 +45,7 @@ def mean_of(plan, state, sites):
 
 
 def bound(plan, sites):
-    quantiser = Quantiser(clip_log2=plan.aggregation.clip_log2, sites=len(plan.sites))
-    return quantiser.mean_error(survivors=len(sites), weight=sum(plan.weight(site) for site in sites))
+    return Aggregation(plan).mean_error(initial_state(plan), sites)
 
 
 @pytest.mark.parametrize(("n", "max_colluders"), [(3, 1), (5, 2), (10, 3)])

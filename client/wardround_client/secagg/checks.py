@@ -175,7 +175,7 @@ def check_result(result: Packet, terms: RoundTerms, *, t3: bytes, bound: int) ->
     """6: a sum of the right length, as signed by the coordinator, no larger than honest uploads can make."""
     body = terms.wire.open(result.envelope, Result, transcript=t3, sender=COORDINATOR).body
     array = result.array
-    if array is None or not is_vector(array, terms.size) or body.size != terms.size:
+    if array is None or not is_vector(array, terms.size, terms.word) or body.size != terms.size:
         raise refuse("bad_result", f"expected a sum of {terms.size} numbers")
     if vector_digest(array) != body.digest:
         raise refuse("bad_result", "the sum is not the one that the coordinator signed")

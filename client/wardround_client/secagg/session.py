@@ -140,8 +140,8 @@ class SiteSession:
 
         Args:
             envelopes: The coordinator's ENVELOPES.
-            vector: The encoded update, uint32, shape [P]. **Overwritten** with the masked one once all checks
-                have passed, so that no plain copy stays behind; untouched where one fails.
+            vector: The encoded update, ring words, shape [P]. **Overwritten** with the masked one once all
+                checks have passed, so that no plain copy stays behind; untouched where one fails.
 
         Raises:
             ProtocolError: The message itself, or ``secagg.own_deal``, ``secagg.too_few_dealers``,
@@ -153,8 +153,10 @@ class SiteSession:
         view = checks.check_envelopes(
             envelopes, self._terms, self._cohort, own=self._deal, channel_key=keys.channel
         )
-        if not is_vector(vector, self._terms.size) or not vector.flags.writeable:
-            raise refuse("bad_vector", f"expected a writable uint32 vector of {self._terms.size} numbers")
+        if not is_vector(vector, self._terms.size, self._terms.word) or not vector.flags.writeable:
+            raise refuse(
+                "bad_vector", f"expected a writable {self._terms.word} vector of {self._terms.size} numbers"
+            )
         masks = all_masks(
             keys,
             self._terms.context,
@@ -163,7 +165,7 @@ class SiteSession:
             dealers=view.dealers,
         )
         self._record.masked(self._terms.context, transcript=view.t2)
-        apply_masks(vector, masks)
+        apply_masks(vector, masks, cipher=self._terms.cipher)
         self._dealt, self._keys = view, None
         self._held = {**view.held, self._signer.name: self._own}
         self._upload = self._seal(Masked(vector.size, vector_digest(vector)), view.t2)

@@ -51,11 +51,11 @@ class Packet:
 
     Attributes:
         envelope: Opaque to whoever carries it.
-        array: uint32, shape [P], or None. Its digest stands in the envelope.
+        array: Ring words, uint16 or uint32, shape [P], or None. Its digest stands in the envelope.
     """
 
     envelope: bytes
-    array: npt.NDArray[np.uint32] | None = None
+    array: npt.NDArray[np.uint16 | np.uint32] | None = None
 
 
 class RoundContext(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Masks: AES-256-CTR key streams that are added to a vector in the ring of 32-bit integers.
+"""Masks: key streams of a cipher that are added to a vector in its ring.
 
 Each pair of dealers shares a stream that the first by name adds and the second subtracts, so it cancels in
 the sum; each site adds one more of its own, whose seed the survivors open.
@@ -8,34 +8,44 @@ Rules:
 * A stream's key is HKDF over (pair secret or seed, plan digest, round, kind, attempt, label of the vector,
   names of its owners), so no two vectors ever share a mask, and nobody can make two pairs of an honest site
   share one by copying another site's public key: the names differ.
-* Key streams are read as little-endian 32-bit words from counter 0.
-* Pieces of 256 KiB, all streams over one piece before the next: the piece and the buffer stay in the cache.
+* Key streams are AES-256-CTR or ChaCha20 from counter 0, as the plan says, read as little-endian words of the
+  vector's type.
+* Pieces of 128 KiB, all streams over one piece before the next: the piece and the buffer stay in the cache.
+* Threads split the vector into ranges of pieces, each starting its streams where it begins: the result is the
+  same whatever their number.
 
-Not here: the quantised vector (``ring``), who knows which secret (the state machines).
+Not here: the quantised vector (``quantiser``), who shares a mask with whom (``graph``), who knows which
+secret (the state machines).
 
 Privacy: to whoever lacks one of the keys, vector plus stream is uniform.
 
-References: Bonawitz et al. 2017, section 4; NIST SP 800-38A section 6.5 (CTR).
+References: Bonawitz et al. 2017, section 4; NIST SP 800-38A section 6.5 (CTR); RFC 8439 section 2.3
+(ChaCha20).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from wardround_common.messages import RoundContext
+from wardround_common.secagg.ring import Ring
 from wardround_common.streams import derive
 
 VECTOR: Final = "vector"
 """Label of the one vector that a round sums."""
 
-_PIECE_WORDS: Final = 1 << 16
-_ZEROS: Final = memoryview(bytes(4 * _PIECE_WORDS))
+CipherName: TypeAlias = Literal["aes-256-ctr", "chacha20"]
+
+_PIECE_BYTES: Final = 1 << 17
+_ZEROS: Final = memoryview(bytes(_PIECE_BYTES))
+_BLOCK_BYTES: Final[Mapping[CipherName, int]] = MappingProxyType({"aes-256-ctr": 16, "chacha20": 64})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,26 +83,48 @@ def self_mask(seed: bytes, context: RoundContext, *, site: str) -> Mask:
     return Mask(key=derive(seed, "secagg self mask", *_labels(context), site), subtract=False)
 
 
-def apply_masks(vector: npt.NDArray[np.uint32], masks: Sequence[Mask]) -> None:
-    """Add or subtract every mask, modulo 2^32, in place.
+def apply_masks(
+    vector: Ring, masks: Sequence[Mask], *, cipher: CipherName = "aes-256-ctr", threads: int = 1
+) -> None:
+    """Add or subtract every mask, modulo 2^16 or 2^32, in place.
 
     Args:
-        vector: uint32, shape [P], contiguous and writable.
+        vector: Ring words, shape [P], contiguous and writable.
         masks: In any order.
+        cipher: The plan's.
+        threads: How many work at it; changes the time and nothing else.
     """
-    streams = [(_encryptor(mask.key), np.subtract if mask.subtract else np.add) for mask in masks]
-    words = np.empty(min(vector.size, _PIECE_WORDS), dtype="<u4")
-    for start in range(0, vector.size, _PIECE_WORDS):
-        piece = vector[start : start + _PIECE_WORDS]
-        stream_words = words[: piece.size]
-        stream_bytes = stream_words.view(np.uint8).data
-        for encryptor, combine in streams:
-            encryptor.update_into(_ZEROS[: 4 * piece.size], stream_bytes)
-            combine(piece, stream_words, out=piece)
+    pieces = -(-vector.nbytes // _PIECE_BYTES)
+    share = -(-pieces // threads) * (_PIECE_BYTES // vector.dtype.itemsize)
+    starts = range(0, vector.size, max(share, 1))
+    if len(starts) < 2:
+        _apply(vector, masks, cipher, 0)
+        return
+    with ThreadPoolExecutor(len(starts)) as pool:
+        for done in [pool.submit(_apply, vector[i : i + share], masks, cipher, i) for i in starts]:
+            done.result()
 
 
-def _encryptor(key: bytes) -> CipherContext:
-    return Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+def _apply(part: Ring, masks: Sequence[Mask], cipher: CipherName, first: int) -> None:
+    """Apply the masks to the part of a vector that begins at word ``first``, where a piece begins."""
+    block = first * part.dtype.itemsize // _BLOCK_BYTES[cipher]
+    streams = [(_stream(cipher, mask.key, block), np.subtract if mask.subtract else np.add) for mask in masks]
+    piece_words = _PIECE_BYTES // part.dtype.itemsize
+    buffer = np.empty(min(part.size, piece_words), dtype=part.dtype.newbyteorder("<"))
+    for start in range(0, part.size, piece_words):
+        piece = part[start : start + piece_words]
+        words = buffer[: piece.size]
+        zeros, data = _ZEROS[: piece.nbytes], words.view(np.uint8).data
+        for stream, combine in streams:
+            stream.update_into(zeros, data)
+            combine(piece, words, out=piece)
+
+
+def _stream(cipher: CipherName, key: bytes, block: int) -> CipherContext:
+    """The key stream from ``block`` on."""
+    if cipher == "chacha20":
+        return Cipher(algorithms.ChaCha20(key, block.to_bytes(8, "little") + bytes(8)), None).encryptor()
+    return Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(16, "big"))).encryptor()
 
 
 def _labels(context: RoundContext) -> tuple[bytes, int, str, int, str]:

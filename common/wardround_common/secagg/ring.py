@@ -1,25 +1,13 @@
-"""Numbers in the ring of integers modulo 2^32: an update in, a weighted mean out.
+"""Vectors of ring words: integers modulo 2^16 or 2^32, read as two's complement.
 
-A vector is written in levels, as 32-bit two's complement. Updates are weighted, clipped and rounded
-(``Quantiser``); counts are integers already (``encode_counts``).
+Everything that is masked, added, signed or sent is such a vector. Counts are integers already
+(``encode_counts``, always 32 bits); updates become words in ``quantiser``.
 
-No overflow: let n be the number of sites of the plan, p_k their weights with sum 1, and Q = 2^31 - n the
-largest level. Site k's coordinate is at most p_k Q in size before rounding and p_k Q + 1/2 after, so a sum
-over any set of sites is at most Q + n/2 = 2^31 - n/2 < 2^31 in size and is read back exactly. Float64 weights
-add up to 1 within n 2^-52, which moves the bound by less than n 2^-21 levels: n/2 is far more.
+Not here: updates (``quantiser``), masks (``masks``).
 
-Precision of the mean, against the weighted mean of the *clipped* updates in exact arithmetic: each of m
-survivors rounds by at most 1/2 level and multiplies with a relative error of 2^-52, under 2^-20 levels;
-the mean divides by scale times the survivors' weight W. So
-    |decoded - exact| <= m (1/2 + 2^-20) 2^k / (Q W) + 2^k 2^-50   (``mean_error``),
-about 2^k m 2^-32 / W: for clip 2^4 and 10 sites 4e-8.
+Rules: little-endian wherever words become bytes; a digest covers how long a word is and how many there are.
 
-Not here: masks (``masks``), noise (added by the site before this, on a coarser grid than these levels).
-
-Rules: NaN and infinity are refused, too large values saturate and never wrap; pieces of 32 Ki numbers
-in float64, in place where the caller gives the room.
-
-Privacy: an encoded vector is the update; it never leaves without masks.
+Privacy: an encoded vector is what a site computed; it never leaves without masks.
 
 References: Bonawitz et al., CCS 2017, section 4 (sums modulo R).
 """
@@ -27,97 +15,41 @@ References: Bonawitz et al., CCS 2017, section 4 (sums modulo R).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeGuard
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from wardround_common.secagg.refusals import refuse
 
-Ring: TypeAlias = npt.NDArray[np.uint32]
+Ring: TypeAlias = npt.NDArray[np.uint16 | np.uint32]
+Word: TypeAlias = np.dtype[np.uint16] | np.dtype[np.uint32]
+Bits: TypeAlias = Literal[16, 32]
 
-RING_BITS: Final = 32
-_HALF: Final = 2 ** (RING_BITS - 1)
-_PIECE: Final = 1 << 15
+WORDS: Final[Mapping[Bits, Word]] = MappingProxyType({16: np.dtype(np.uint16), 32: np.dtype(np.uint32)})
+"""The type of a word, by its bits."""
+
+COUNT_WORD: Final[Word] = WORDS[32]
+"""The type of a word of counts, whatever ring the updates have."""
+
 _LABEL: Final = b"wardround secagg vector"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quantiser:
-    """Between float32 updates and ring levels.
+def largest(word: Word) -> int:
+    """The largest number that a word holds in two's complement."""
+    return (1 << 8 * word.itemsize - 1) - 1
 
-    Attributes:
-        clip_log2: k; coordinates are clipped to [-2^k, 2^k].
-        sites: n, the number of sites of the *plan*, whoever is in the cohort.
-    """
 
-    clip_log2: int
-    sites: int
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.sites <= 2**20:
-            raise ValueError(f"a sum has 2 to 2**20 sites, got {self.sites}")
-
-    @property
-    def levels(self) -> int:
-        """Q."""
-        return _HALF - self.sites
-
-    @property
-    def scale(self) -> float:
-        """Levels per unit; exact in float64, since 2^k is a power of two."""
-        return self.levels / 2.0**self.clip_log2
-
-    def encode(self, update: npt.NDArray[np.float32], *, weight: float, out: Ring | None = None) -> Ring:
-        """``rint(weight * scale * clip(update))`` as two's complement.
-
-        Args:
-            update: float32, shape [P].
-            weight: p_k, from 0 to 1; the weights of all sites of the plan add up to 1.
-            out: Where to write, uint32, shape [P]; may be ``update.view(np.uint32)``.
-
-        Raises:
-            SecAggError: ``secagg.not_finite``; ``out`` then holds a mixture.
-        """
-        if not 0 <= weight <= 1:
-            raise ValueError(f"a weight is from 0 to 1, got {weight}")
-        out = np.empty(update.size, dtype=np.uint32) if out is None else out
-        factor, largest = weight * self.scale, weight * self.levels
-        work = np.empty(min(update.size, _PIECE), dtype=np.float64)
-        for start in range(0, update.size, _PIECE):
-            piece = update[start : start + _PIECE]
-            if not np.isfinite(piece).all():
-                raise refuse("not_finite", "expected finite numbers, got NaN or infinity in an update")
-            levels = work[: piece.size]
-            np.multiply(piece, factor, out=levels, dtype=np.float64)
-            np.clip(levels, -largest, largest, out=levels)
-            np.rint(levels, out=levels)
-            np.copyto(out[start : start + _PIECE].view(np.int32), levels, casting="unsafe")
-        return out
-
-    def decode(self, total: Ring, *, weight: float) -> npt.NDArray[np.float64]:
-        """The survivors' weighted mean, float64, shape [P].
-
-        Args:
-            total: Sum of the survivors' encoded updates.
-            weight: W, the sum of their weights.
-        """
-        return total.view(np.int32) / (self.scale * weight)
-
-    def sum_bound(self, *, survivors: int, weight: float) -> int:
-        """The largest size that a coordinate of an honest sum can have, in levels."""
-        return min(int(self.levels * weight + survivors / 2) + 1, _HALF - 1)
-
-    def mean_error(self, *, survivors: int, weight: float) -> float:
-        """Bound on the error of ``decode`` against the exact mean of clipped updates."""
-        rounding = survivors * (0.5 + 2.0**-20) / (self.scale * weight)
-        return rounding + 2.0 ** (self.clip_log2 - 50)
+def signed(vector: Ring) -> npt.NDArray[np.int16 | np.int32]:
+    """The same memory, read as two's complement."""
+    return vector.view(np.int16 if vector.dtype.itemsize == 2 else np.int32)
 
 
 def largest_count(sites: int) -> int:
     """The largest size of one site's count for which no sum over ``sites`` sites can overflow."""
-    return (_HALF - 1) // sites
+    return largest(COUNT_WORD) // sites
 
 
 def encode_counts(counts: npt.NDArray[np.int64], *, sites: int) -> Ring:
@@ -138,27 +70,47 @@ def encode_counts(counts: npt.NDArray[np.int64], *, sites: int) -> Ring:
 
 def decode_counts(total: Ring) -> npt.NDArray[np.int64]:
     """The sum of what the survivors encoded."""
-    return total.view(np.int32).astype(np.int64)
+    return signed(total).astype(np.int64)
 
 
 def exceeds(total: Ring, bound: int) -> bool:
     """Whether a coordinate of ``total``, read as two's complement, is larger in size than ``bound``."""
-    signed = total.view(np.int32)
-    return bool(signed.size) and (int(signed.max()) > bound or int(signed.min()) < -bound)
+    numbers = signed(total)
+    return bool(numbers.size) and (int(numbers.max()) > bound or int(numbers.min()) < -bound)
+
+
+def to_bytes(vector: Ring) -> memoryview:
+    """The vector as it travels and is hashed: little-endian words, without a copy where it has that form."""
+    return np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("<")).view(np.uint8).data
+
+
+def from_bytes(data: bytes, *, type_name: str) -> Ring | None:
+    """The vector that ``to_bytes`` made ``data`` from, read-only; None where no ring has such words.
+
+    Args:
+        data: Bytes from anywhere.
+        type_name: ``uint16`` or ``uint32``, likewise.
+    """
+    word = next((word for word in WORDS.values() if word.name == type_name), None)
+    if word is None or len(data) % word.itemsize:
+        return None
+    vector: Ring = np.frombuffer(data, dtype=word.newbyteorder("<")).astype(word, copy=False)
+    return vector
 
 
 def vector_digest(vector: Ring) -> bytes:
-    """SHA-256 of a vector, as a MASKED or RESULT signs it: 32 bytes."""
-    state = hashlib.sha256(_LABEL + vector.size.to_bytes(8, "big"))
-    state.update(np.ascontiguousarray(vector, dtype="<u4").data)
+    """SHA-256 of a vector, as a MASKED or RESULT signs it: 32 bytes, over type, length and words."""
+    itemsize, size = vector.dtype.itemsize.to_bytes(1, "big"), vector.size.to_bytes(8, "big")
+    state = hashlib.sha256(_LABEL + itemsize + size)
+    state.update(to_bytes(vector))
     return state.digest()
 
 
-def is_vector(array: object, size: int) -> TypeGuard[Ring]:
-    """Whether ``array`` is a contiguous uint32 vector of ``size`` numbers."""
+def is_vector(array: object, size: int, word: np.dtype[Any]) -> TypeGuard[Ring]:
+    """Whether ``array`` is a contiguous vector of ``size`` words of the type ``word``."""
     return (
         isinstance(array, np.ndarray)
-        and array.dtype == np.uint32
+        and array.dtype == word
         and array.shape == (size,)
         and array.flags.c_contiguous
     )

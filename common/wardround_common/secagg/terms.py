@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from wardround_common.messages import RoundContext, Wire
 from wardround_common.secagg import transcript
+from wardround_common.secagg.masks import CipherName
+from wardround_common.secagg.ring import WORDS, Word
 from wardround_common.trust import Roster
 
 
@@ -25,6 +27,8 @@ class RoundTerms:
         minimum_cohort: The plan's smallest cohort.
         state: Digest of the state that the round starts from.
         size: P, the length of the vector that is summed.
+        word: The type of its words.
+        cipher: What masks are made with.
     """
 
     context: RoundContext
@@ -33,6 +37,8 @@ class RoundTerms:
     minimum_cohort: int
     state: bytes
     size: int
+    word: Word = WORDS[32]
+    cipher: CipherName = "aes-256-ctr"
 
     @property
     def wire(self) -> Wire:

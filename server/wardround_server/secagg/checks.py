@@ -45,10 +45,10 @@ def check_deal(deal: Opened[Deal], ciphertexts: tuple[bytes, ...], members: tupl
         raise refuse("ciphertext_altered", f"the ciphertexts of {deal.sender} are not those that it signed")
 
 
-def check_upload(upload: Opened[Masked], array: object, *, size: int) -> Ring:
+def check_upload(upload: Opened[Masked], array: object, *, terms: RoundTerms) -> Ring:
     """3: the vector that was signed, of the right length."""
-    if not is_vector(array, size) or upload.body.size != size:
-        raise refuse("bad_upload", f"{upload.sender}: expected a vector of {size} numbers")
+    if not is_vector(array, terms.size, terms.word) or upload.body.size != terms.size:
+        raise refuse("bad_upload", f"{upload.sender}: expected a {terms.word} vector of {terms.size} numbers")
     if vector_digest(array) != upload.body.digest:
         raise refuse("bad_upload", f"the vector of {upload.sender} is not the one that it signed")
     return array

@@ -98,7 +98,7 @@ class CoordinatorSession:
         self._confirmed: dict[str, Opened[Confirm]] = {}
         self._opened: dict[str, Opened[Open]] = {}
         self._accepted: dict[str, Opened[Accept]] = {}
-        self._accumulator: Ring = np.zeros(terms.size, dtype=np.uint32)
+        self._accumulator: Ring = np.zeros(terms.size, dtype=terms.word)
         self.blamed: dict[str, str] = {}
 
     def start(self) -> Packet:
@@ -184,7 +184,7 @@ class CoordinatorSession:
         self._expect(_Phase.MASKED)
         upload = self._terms.wire.open(reply.envelope, Masked, transcript=self._t2, sender=site)
         self._check_sender(site, self._deals, self._uploads)
-        vector = checks.check_upload(upload, reply.array, size=self._terms.size)
+        vector = checks.check_upload(upload, reply.array, terms=self._terms)
         np.add(self._accumulator, vector, out=self._accumulator)
         self._uploads[site] = upload
         return site
@@ -243,7 +243,7 @@ class CoordinatorSession:
         return site
 
     def aggregate(self) -> Ring:
-        """The sum over the survivors, uint32, shape [P]. Read-only.
+        """The sum over the survivors, ring words, shape [P]. Read-only.
 
         Raises:
             SecAggError: ``secagg.too_few_opens``, or ``secagg.unrecoverable`` naming the dealer.
@@ -253,7 +253,7 @@ class CoordinatorSession:
         self._expect(_Phase.OPEN)
         self._require(self._opened, self._t, "too_few_opens")
         opens = {name: opened.body for name, opened in self._opened.items()}
-        unmask(self._accumulator, self._opening(), opens, blamed=self.blamed)
+        unmask(self._accumulator, self._opening(), opens, cipher=self._terms.cipher, blamed=self.blamed)
         self._accumulator.flags.writeable = False
         self._phase = _Phase.SUMMED
         return self._accumulator

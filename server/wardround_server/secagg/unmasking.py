@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from wardround_common.messages import Deal, Hello, Open, Opened, RoundContext
 from wardround_common.secagg.agreement import AgreementKey
 from wardround_common.secagg.commitments import Secret, commit_seed
-from wardround_common.secagg.masks import Mask, apply_masks, pair_mask, self_mask
+from wardround_common.secagg.masks import CipherName, Mask, apply_masks, pair_mask, self_mask
 from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring
 from wardround_server.secagg.recovery import is_consistent, recover
@@ -59,13 +59,21 @@ class Opening:
         return (body.seed_shares if of == "seed" else body.key_shares)[self.place(holder)]
 
 
-def unmask(total: Ring, opening: Opening, opens: Mapping[str, Open], *, blamed: dict[str, str]) -> None:
+def unmask(
+    total: Ring,
+    opening: Opening,
+    opens: Mapping[str, Open],
+    *,
+    cipher: CipherName,
+    blamed: dict[str, str],
+) -> None:
     """Take all remaining masks off ``total``, in place.
 
     Args:
         total: Sum of the survivors' masked vectors.
         opening: What is being opened.
         opens: At least t OPENs by the site that sent them, their shares checked.
+        cipher: What masks are made with.
         blamed: Gets the name of each dealer whose shares do not fit together.
 
     Raises:
@@ -78,7 +86,7 @@ def unmask(total: Ring, opening: Opening, opens: Mapping[str, Open], *, blamed: 
     for order, name in enumerate(opening.dropped):
         shares = {opening.place(holder) + 1: body.key_shares[order] for holder, body in opens.items()}
         masks.extend(_pair_masks(name, shares, opening, blamed))
-    apply_masks(total, [mask.removed for mask in masks])
+    apply_masks(total, [mask.removed for mask in masks], cipher=cipher)
 
 
 def _self_mask(name: str, shares: Mapping[int, bytes], opening: Opening, blamed: dict[str, str]) -> Mask:

@@ -1,8 +1,6 @@
-"""Numbers in the ring: bounds, saturation, refusals, digests."""
+"""Vectors of ring words: counts, bounds, bytes, digests."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,15 +9,16 @@ from hypothesis import strategies as st
 
 from wardround_common.errors import SecAggError
 from wardround_common.secagg.ring import (
-    Quantiser,
+    WORDS,
     decode_counts,
     encode_counts,
     exceeds,
+    from_bytes,
     is_vector,
     largest_count,
+    to_bytes,
     vector_digest,
 )
-from wardround_common.streams import Stream, derive
 
 
 def total(vectors):
@@ -27,89 +26,6 @@ def total(vectors):
     for vector in vectors:
         out += vector
     return out
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 10, 1000])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_largest_sum_does_not_overflow(n, sign):
-    quantiser = Quantiser(clip_log2=4, sites=n)
-    weights = [1 / n] * n
-    huge = np.array([sign * 3e38, sign * 16.0, sign * 16.1], dtype=np.float32)
-    found = total([quantiser.encode(huge, weight=weight) for weight in weights])
-    mean = quantiser.decode(found, weight=1.0)
-    assert np.abs(mean - sign * 16).max() <= quantiser.mean_error(survivors=n, weight=1.0)
-    assert not exceeds(found, quantiser.sum_bound(survivors=n, weight=1.0))
-    assert quantiser.levels + n / 2 < 2**31
-
-
-@given(
-    values=st.lists(st.floats(-40, 40, width=32), min_size=1, max_size=8),
-    patients=st.lists(st.integers(1, 10_000), min_size=3, max_size=10),
-    clip=st.integers(-6, 5),
-    drop=st.booleans(),
-)
-def test_the_mean_is_within_the_bound_in_exact_arithmetic(values, patients, clip, drop):
-    weights = [count / sum(patients) for count in patients]
-    quantiser = Quantiser(clip_log2=clip, sites=len(patients))
-    updates = [np.roll(np.array(values, dtype=np.float32), i) for i in range(len(patients))]
-    there = range(1 if drop else 0, len(patients))
-    found = total([quantiser.encode(updates[i], weight=weights[i]) for i in there])
-    whole = sum(weights[i] for i in there)
-    mean = quantiser.decode(found, weight=whole)
-    bound = Fraction(quantiser.mean_error(survivors=len(there), weight=whole))
-    limit = Fraction(2) ** clip
-    for place, value in enumerate(mean):
-        clipped = [max(-limit, min(limit, Fraction(float(updates[i][place])))) for i in there]
-        exact = sum(Fraction(weights[i]) * x for i, x in zip(there, clipped, strict=True))
-        exact /= sum(Fraction(weights[i]) for i in there)
-        assert abs(Fraction(float(value)) - exact) <= bound
-
-
-def test_levels_are_rounded_to_the_nearest_even():
-    quantiser = Quantiser(clip_log2=0, sites=2)
-    weight = 1 / quantiser.scale
-    update = np.array([0.5, 0.50001, -0.5, 1.0, -1.0, 0.49], dtype=np.float32)
-    assert decode_counts(quantiser.encode(update, weight=weight)).tolist() == [0, 1, 0, 1, -1, 0]
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 40_000, 99_999])
-def test_what_is_not_finite_is_refused(bad, place):
-    update = np.zeros(100_000, dtype=np.float32)
-    update[place] = bad
-    with pytest.raises(SecAggError) as caught:
-        Quantiser(clip_log2=4, sites=3).encode(update, weight=0.5)
-    assert caught.value.code == "secagg.not_finite"
-
-
-def test_encoding_in_place_gives_the_same_levels():
-    update = (3 * Stream(derive(b"r" * 32, "in place")).normal(100_001)).astype(np.float32)
-    quantiser = Quantiser(clip_log2=2, sites=5)
-    separate = quantiser.encode(update, weight=0.2)
-    place = update.view(np.uint32)
-    assert quantiser.encode(update, weight=0.2, out=place) is place
-    assert np.array_equal(place, separate)
-
-
-def test_saturated_coordinates_stay_below_the_sum_bound_and_larger_ones_do_not():
-    quantiser = Quantiser(clip_log2=0, sites=3)
-    update = np.array([-9, 9], dtype=np.float32)
-    found = quantiser.encode(update, weight=0.25) + quantiser.encode(update, weight=0.25)
-    bound = quantiser.sum_bound(survivors=2, weight=0.5)
-    assert not exceeds(found, bound)
-    assert exceeds(found, bound - 5)
-    assert exceeds(np.array([2**31], dtype=np.uint32), 2**31 - 1)
-
-
-@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
-def test_a_weight_is_a_share(weight):
-    with pytest.raises(ValueError, match="weight"):
-        Quantiser(clip_log2=4, sites=3).encode(np.zeros(1, dtype=np.float32), weight=weight)
-
-
-def test_one_site_is_no_sum():
-    with pytest.raises(ValueError, match="sites"):
-        Quantiser(clip_log2=4, sites=1)
 
 
 @given(
@@ -128,16 +44,52 @@ def test_a_count_that_could_overflow_is_refused(count):
     assert caught.value.code == "secagg.out_of_range"
 
 
-def test_a_digest_stands_for_length_and_content():
+@pytest.mark.parametrize("word", WORDS.values())
+def test_a_sum_exceeds_a_bound_on_either_side(word):
+    half = 2 ** (8 * word.itemsize - 1)
+    for number in (half - 1, -half + 1):
+        vector = np.array([0, number % (2 * half)], dtype=word)
+        assert not exceeds(vector, half - 1)
+        assert exceeds(vector, half - 2)
+    assert exceeds(np.array([half], dtype=word), half - 1)
+    assert not exceeds(np.zeros(0, dtype=word), 0)
+
+
+def test_a_digest_stands_for_type_length_and_content():
     vector = np.arange(10, dtype=np.uint32)
     other = vector.copy()
     other[3] ^= 1 << 31
-    digests = {vector_digest(v) for v in (vector, other, vector[:9], np.append(vector, np.uint32(0)))}
-    assert len(digests) == 4
+    vectors = (vector, other, vector[:9], np.append(vector, np.uint32(0)), vector.view(np.uint16))
+    assert len({vector_digest(v) for v in vectors}) == 5
+    zeros = np.zeros(10, np.uint32), np.zeros(10, np.uint16), np.zeros(20, np.uint16)
+    assert len({vector_digest(v) for v in zeros}) == 3
     assert vector_digest(vector.astype(">u4").astype("<u4")) == vector_digest(vector)
+    assert vector_digest(vector.astype(">u4")) == vector_digest(vector)
 
 
-def test_a_vector_is_one_dimensional_contiguous_and_uint32():
-    assert is_vector(np.zeros(4, np.uint32), 4)
-    for wrong in (None, [0] * 4, np.zeros(4, np.int32), np.zeros(5, np.uint32), np.zeros(8, np.uint32)[::2]):
-        assert not is_vector(wrong, 4)
+@pytest.mark.parametrize("word", WORDS.values())
+def test_words_travel_as_little_endian_bytes(word):
+    vector = np.arange(300, dtype=word)
+    data = bytes(to_bytes(vector))
+    assert data[word.itemsize : 2 * word.itemsize] == b"\1" + bytes(word.itemsize - 1)
+    assert bytes(to_bytes(vector.astype(word.newbyteorder(">")))) == data
+    back = from_bytes(data, type_name=word.name)
+    assert back.dtype == word
+    assert np.array_equal(back, vector)
+
+
+@pytest.mark.parametrize(
+    ("data", "type_name"),
+    [(b"1234", "int32"), (b"1234", "uint64"), (b"123", "uint16"), (b"123456", "uint32")],
+)
+def test_bytes_of_no_ring_are_not_read(data, type_name):
+    assert from_bytes(data, type_name=type_name) is None
+
+
+@pytest.mark.parametrize("word", WORDS.values())
+def test_a_vector_is_one_dimensional_contiguous_and_of_its_ring(word):
+    other = WORDS[48 - 8 * word.itemsize]
+    assert is_vector(np.zeros(4, word), 4, word)
+    strange = (np.zeros(4, other), np.zeros(4, np.int32), np.zeros(4, np.int16), np.zeros((1, 4), word))
+    for wrong in (None, [0] * 4, np.zeros(5, word), np.zeros(8, word)[::2], *strange):
+        assert not is_vector(wrong, 4, word)
