@@ -16,7 +16,7 @@ from scipy import stats
 from wardround_client.secagg.keys import AttemptKeys, all_masks
 from wardround_common.messages import Cohort, Hello
 from wardround_common.secagg.masks import Mask, apply_masks
-from wardround_common.secagg.ring import Quantiser
+from wardround_common.secagg.quantiser import Quantiser
 from wardround_common.streams import Stream, derive
 from wardround_common.trust import COORDINATOR
 
@@ -26,7 +26,7 @@ PLAIN = {
     "zeros": np.zeros(SIZE, dtype=np.uint32),
     "constant": np.full(SIZE, 0x01010101, dtype=np.uint32),
     "ramp": np.arange(SIZE, dtype=np.uint32),
-    "update": Quantiser(clip_log2=2, sites=4).encode(
+    "update": Quantiser(sites=4, sizes=(SIZE,), clips=(2,)).encode(
         Stream(derive(b"u" * 32, "update")).normal(SIZE).astype(np.float32), weight=0.25
     ),
 }
