@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test test-all check bench fmt clean lock
+.PHONY: help setup system-packages demo test test-all check bench bench-secagg fmt clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -47,6 +47,10 @@ check: $(READY) ## Lint, format, types, import contracts
 
 bench: $(READY) ## Benchmarks: a table, and build/bench/*.json
 	$(BIN)/python -m benchmarks
+
+bench-secagg: $(READY) ## Secure aggregation against the cipher, Flower and CKKS; ARGS=--quick or --large
+	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/python -m benchmarks.secagg $(ARGS)
 
 fmt: $(READY) ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
