@@ -53,7 +53,8 @@ def _to_record(packet: Packet) -> RecordDict:
 
 def _to_packet(record: RecordDict) -> Packet:
     """The packet in a Flower record, which anybody may have made."""
-    envelope = record.config_records["packet"]["envelope"] if "packet" in record.config_records else None
+    config = record.config_records.get("packet")
+    envelope = None if config is None else config.get("envelope")
     arrays = record.array_records.get("arrays")
     ring = None if arrays is None else arrays.get("ring")
     known = len(record) == (1 if arrays is None else 2) and (arrays is None or set(arrays) == {"ring"})

@@ -2,8 +2,8 @@
 
 Per (study, round, kind): the fresh secret that all of the round's randomness comes from, and the finished
 output. Per study: the state that the site accepted last, and the one that it is about to accept, each with
-what the task keeps at this site beside it (a discriminator that is not shared, for one). A spend
-whose secret is gone is void.
+what the task keeps at this site beside it (a discriminator that is not shared, for one), and the key that
+peers' shares are sealed under. A spend whose secret is gone is void.
 
 Not here: what was spent (``ledger``), what was said (``secagg.record``).
 
@@ -31,12 +31,15 @@ from wardround_common.errors import StorageError
 from wardround_common.secagg.ring import Ring, Word, to_bytes
 from wardround_common.state import StudyState
 
+VAULT_KEY_BYTES = 32
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS round (
     plan BLOB NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL,
     secret BLOB NOT NULL, output BLOB, local BLOB,
     PRIMARY KEY (plan, round, kind)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS vault (plan BLOB PRIMARY KEY, key BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS state (
     plan BLOB NOT NULL, digest BLOB NOT NULL, packed BLOB NOT NULL, local BLOB NOT NULL,
     PRIMARY KEY (plan, digest)
@@ -88,6 +91,13 @@ class Scratch:
             row = self._db.execute(
                 "SELECT secret FROM round WHERE plan = ? AND round = ? AND kind = ?", (plan, number, kind)
             ).fetchone()
+        return bytes(row[0])
+
+    def vault_key(self, plan: bytes) -> bytes:
+        """The 32 bytes that peers' shares of a study are sealed under, from the operating system."""
+        with _translated():
+            self._db.execute("INSERT OR IGNORE INTO vault VALUES (?, ?)", (plan, os.urandom(VAULT_KEY_BYTES)))
+            row = self._db.execute("SELECT key FROM vault WHERE plan = ?", (plan,)).fetchone()
         return bytes(row[0])
 
     def keep_output(self, plan: bytes, number: int, kind: str, output: Output) -> None:

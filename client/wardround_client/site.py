@@ -8,8 +8,9 @@ Not here: the order of a round (``rounds``), Flower (``app``), keys on disk and 
 Rules:
 
 * Default deny.
-* One attempt at a time: a new START ends the attempt before it.
-* A request that arrives a second time, unchanged, gets the reply that it got before.
+* One attempt at a time: a START that is accepted ends the attempt before it.
+* A request that arrives a second time, unchanged, gets the reply that it got before. After a restart the site
+  answers from its record.
 
 Privacy: replies are what ``rounds`` yields; an error leaves as its code.
 """
@@ -23,16 +24,17 @@ from pathlib import Path
 
 from wardround_client.catalogue import Catalogue
 from wardround_client.ledger import Ledger, Limits
+from wardround_client.parts import RoundSecret, SiteParts
 from wardround_client.policy import SitePolicy
-from wardround_client.rounds import Conversation, run_round
+from wardround_client.rounds import Conversation, resume_round, run_round
 from wardround_client.scratch import Scratch
-from wardround_client.study import RoundSecret, SiteParts, SiteStudy
+from wardround_client.study import SiteStudy
 from wardround_client.tasks import load_task
 from wardround_client.tasks.interface import RuntimeFlags, Task
 from wardround_common.accounting import check_precision, evaluate_event, train_event
-from wardround_common.errors import ConsentError, ProtocolError
+from wardround_common.errors import ConsentError
 from wardround_common.logs import event
-from wardround_common.messages import Packet, Signer, peek_request
+from wardround_common.messages import Packet, RoundContext, Signer, peek_request
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
 from wardround_common.plan_checks import check_plan
@@ -93,6 +95,7 @@ class Site:
         self._studies: dict[bytes, SiteStudy] = {}
         self._most_sites = 0
         self._conversation: Conversation | None = None
+        self._attempt: RoundContext | None = None
         self._last: tuple[bytes, Packet] | None = None
 
     def close(self) -> None:
@@ -125,6 +128,14 @@ class Site:
         event("plan.approved", site=self._name, study=plan.study, plan=plan_digest(plan).hex())
         return plan
 
+    def settle(self, plan: StudyPlan, note: str) -> None:
+        """Let a study go on that paused itself here; a person decided it, and says why.
+
+        Raises:
+            ConsentError: ``consent.not_approved``.
+        """
+        self._study(plan_digest(plan)).settle(note)
+
     def handle(self, request: Packet) -> Packet:
         """Answer one request of the coordinator.
 
@@ -135,33 +146,42 @@ class Site:
             return self._last[1]
         self._last = None
         claim = peek_request(request.envelope, sites=self._most_sites)
-        study = self._studies.get(claim.plan_digest)
+        study = self._study(claim.plan_digest)
+        match claim.type:
+            case "start":
+                reply = self._begin(run_round(study, request), claim.context)
+            case "abandon":
+                reply = study.abort(request)
+                if self._attempt == claim.context:
+                    self._end()
+            case _ if self._attempt == claim.context:
+                reply = self._step(lambda conversation: conversation.send(request))
+            case _:
+                reply = self._begin(resume_round(study, request), claim.context)
+        self._last = (request.envelope, reply)
+        return reply
+
+    def _study(self, digest: bytes) -> SiteStudy:
+        study = self._studies.get(digest)
         if study is None:
             raise ConsentError(
                 "a message belongs to a plan that was not approved here",
                 remedy="Read the plan, and approve its digest if the site agrees.",
                 code="consent.not_approved",
             )
-        reply = self._start(study, request) if claim.type == "start" else self._go_on(request)
-        self._last = (request.envelope, reply)
+        return study
+
+    def _begin(self, conversation: Conversation, attempt: RoundContext) -> Packet:
+        """The first reply of a conversation; the one before it ends only if there is one."""
+        reply = next(conversation)
+        self._end()
+        self._conversation, self._attempt = conversation, attempt
         return reply
 
-    def _start(self, study: SiteStudy, request: Packet) -> Packet:
-        self._end()
-        self._conversation = run_round(study, request)
-        return self._step(lambda conversation: next(conversation))
-
-    def _go_on(self, request: Packet) -> Packet:
-        return self._step(lambda conversation: conversation.send(request))
-
     def _step(self, step: Callable[[Conversation], Packet]) -> Packet:
-        if self._conversation is None:
-            raise _nothing_open()
+        assert self._conversation is not None  # while there is an attempt
         try:
             return step(self._conversation)
-        except StopIteration:
-            self._end()
-            raise _nothing_open() from None
         except BaseException:
             self._end()
             raise
@@ -169,7 +189,7 @@ class Site:
     def _end(self) -> None:
         if self._conversation is not None:
             self._conversation.close()
-            self._conversation = None
+        self._conversation = self._attempt = None
 
 
 def check_consent(plan: StudyPlan, *, name: str, policy: SitePolicy) -> None:
@@ -237,12 +257,4 @@ def open_ledger(home: Path, *, policy: SitePolicy, simulation_id: bytes | None =
         limits=limits,
         head_path=home / SCRATCH / "ledger.head",
         simulation_id=simulation_id,
-    )
-
-
-def _nothing_open() -> ProtocolError:
-    return ProtocolError(
-        "a message came that no attempt is waiting for",
-        remedy="Wait for the next round: the attempt that it belongs to is over here.",
-        code="round.not_open",
     )

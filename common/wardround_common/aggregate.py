@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardround_common.canonical import digest
-from wardround_common.messages import Kind
+from wardround_common.messages import Kind, RoundContext
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
 from wardround_common.secagg.quantiser import Quantiser
@@ -30,8 +30,13 @@ from wardround_common.secagg.ring import (
     encode_counts,
     largest_count,
 )
+from wardround_common.secagg.terms import RoundTerms
 from wardround_common.state import StudyState, advance, initial_clips
 from wardround_common.streams import Stream
+from wardround_common.trust import Roster
+
+VERIFY_LIMIT_BYTES = 100_000_000
+"""Up to so many bytes of masked vectors a round, every site gets them all, unless the plan says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,34 @@ class Aggregation:
     def size(self, kind: Kind) -> int:
         """P, the length of the vector that a round of ``kind`` sums."""
         return layout_of(self.plan).size if kind == "train" else self.plan.task.cells
+
+    def terms(self, context: RoundContext, *, roster: Roster, state: bytes) -> RoundTerms:
+        """The terms of an attempt: what the plan says about it, the same at both ends.
+
+        Args:
+            context: The attempt.
+            roster: Current members.
+            state: Digest of the state that the round starts from.
+        """
+        aggregation = self.plan.aggregation
+        return RoundTerms(
+            context=context,
+            roster=roster,
+            sites=frozenset(site.name for site in self.plan.sites),
+            minimum_cohort=aggregation.minimum_cohort,
+            state=state,
+            size=self.size(context.kind),
+            word=self.word(context.kind),
+            cipher=aggregation.cipher,
+            degree=aggregation.mask_degree,
+            verify_full=self._verifies_fully(context.kind),
+        )
+
+    def _verifies_fully(self, kind: Kind) -> bool:
+        """Whether every site is sent all masked vectors of a round and recomputes their sum."""
+        if (verify := self.plan.aggregation.verify) != "auto":
+            return verify == "full"
+        return len(self.plan.sites) * 4 * self.size(kind) <= VERIFY_LIMIT_BYTES
 
     def word(self, kind: Kind) -> Word:
         """The type of the words that a round of ``kind`` sums; counts have 32 bits in any plan."""

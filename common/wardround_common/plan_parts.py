@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="lower-case identifier")]
-Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="32 bytes as lower-case hex")]
-Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description="ISO 8601 calendar day")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}\Z", description="lower-case identifier")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="32 bytes as lower-case hex")]
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="ISO 8601 calendar day")]
+CipherName = Literal["aes-256-ctr", "chacha20"]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -135,7 +136,7 @@ class AggregationPlan(Part, frozen=True, kw_only=True):
     clips: Literal["plan", "last"] = "plan"
     """``plan``: one clip for all tensors, in all rounds. ``last``: a clip for each tensor, a power of two
     above what the last accepted aggregate suggests."""
-    cipher: Literal["aes-256-ctr", "chacha20"] = "aes-256-ctr"
+    cipher: CipherName = "aes-256-ctr"
     """What masks are made with."""
     mask_degree: Annotated[int, Meta(ge=4, le=1000, multiple_of=2)] = 12
     """With how many others a site of a cohort of more than 12 shares masks. Up to 12: with all."""

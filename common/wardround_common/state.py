@@ -81,7 +81,7 @@ def packed_size(plan: StudyPlan) -> int:
     return 2 + len(layout.tensors) + 3 * layout.size
 
 
-def unpack(plan: StudyPlan, words: Words) -> StudyState:
+def unpack(plan: StudyPlan, words: npt.NDArray[np.uint16 | np.uint32]) -> StudyState:
     """The state that ``words`` are the ``pack`` of. Whether it is *the* state, its digest tells.
 
     Args:

@@ -38,6 +38,7 @@ class RoundRecord:
         seconds: Wall time per exchange, all attempts together.
         traffic: Bytes per exchange and site.
         refusals: Error code per site that did not answer or refused, by exchange.
+        blamed: Error code per site that provably broke the protocol, in any attempt.
     """
 
     number: int
@@ -50,6 +51,7 @@ class RoundRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     traffic: list[Traffic] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
+    blamed: dict[str, str] = field(default_factory=dict)
 
 
 class Observer(Protocol):

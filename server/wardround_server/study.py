@@ -1,12 +1,17 @@
 """A study at the coordinator: its rounds, one after the other, and the evaluation after the last.
 
-Not here: how a round goes (``rounds``), pictures and words (``report``).
+``CoordinatorStudy`` on the journal of a study that was stopped goes on where that one stood.
+
+Not here: how a round goes (``rounds``), the file (``journal``), pictures and words (``report``).
 
 Rules:
 
 * A void round is not repeated: its number is spent, the next round starts from the last accepted state.
-* Two void rounds in a row pause the study.
-* The coordinator computes each state from the sum, as every site does, and sends none.
+* Two void rounds in a row pause the study, and so do ACCEPTs that contradict each other, which are kept as
+  evidence. A pause lasts until a person ends it (``resume``), across restarts.
+* The coordinator computes each state from the sum, as every site does. It sends one only to a site that
+  missed rounds, which believes it because of the other sites' ACCEPTs.
+* The model is released with the ACCEPTs of at least t sites of the last accepted TRAIN round, not with fewer.
 
 Privacy: sums over cohorts, and the states that follow from them.
 """
@@ -14,26 +19,34 @@ Privacy: sums over cohorts, and the states that follow from them.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from wardround_common.aggregate import Aggregation
-from wardround_common.errors import SecAggError
+from wardround_common.canonical import decode, encode
+from wardround_common.errors import ProtocolError
 from wardround_common.logs import event
 from wardround_common.messages import Kind, RoundContext, Signer
 from wardround_common.plan import StudyPlan
+from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring, decode_counts, exceeds
 from wardround_common.secagg.terms import RoundTerms
-from wardround_common.state import StudyState, initial_state
-from wardround_common.trust import Roster, plan_digest
+from wardround_common.trust import SIGNED_LIMIT_BYTES, Roster, Signed, plan_digest
+from wardround_server.clock import Clock, SystemClock
+from wardround_server.course import RoundSetup
+from wardround_server.history import History, Welcome
+from wardround_server.journal import Ended, Journal, RoundRow, corrupt
 from wardround_server.observer import Observer, RoundRecord
-from wardround_server.rounds import RoundSetup, run_round
+from wardround_server.outcome import StudyOutcome, remembered
+from wardround_server.rounds import RoundOutcome, run_round
+from wardround_server.sending import Line
 from wardround_server.transport import Transport
 
-VOID_ROUNDS_THAT_PAUSE = 2
+__all__ = ["CoordinatorStudy", "StudyOutcome", "StudySetup"]
+
+VOID_ROUNDS_THAT_PAUSE: Final = 2
+FORK: Final = "secagg.fork"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,117 +66,156 @@ class StudySetup:
     signed_roster: bytes
 
 
-@dataclass(kw_only=True, slots=True)
-class StudyOutcome:
-    """How a study ended.
+class CoordinatorStudy:
+    """Runs one study; ``outcome`` grows while it runs.
 
-    Attributes:
-        state: The last accepted state.
-        records: All rounds.
-        counts: The sum of the noised counts in ring levels, int64 [cells]; None without an evaluation.
-        counted_sites: Sites whose counts are in the sum.
-        paused: Empty, or the code of the error that paused the study.
+    Args:
+        setup: The study.
+        observer: Is told what happens.
+        journal: The study's journal; None keeps one in memory.
+        clock: Time; None: the machine's.
+
+    Raises:
+        StorageError: ``journal.*``: what the journal says does not fit together.
     """
 
-    state: StudyState
-    records: list[RoundRecord] = field(default_factory=list)
-    counts: npt.NDArray[np.int64] | None = None
-    counted_sites: tuple[str, ...] = ()
-    paused: str = ""
-
-
-class CoordinatorStudy:
-    """Runs one study; ``outcome`` grows while it runs."""
-
-    def __init__(self, setup: StudySetup, observer: Observer) -> None:
+    def __init__(
+        self,
+        setup: StudySetup,
+        observer: Observer,
+        *,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._setup = setup
         self._plan = setup.plan
         self._digest = plan_digest(setup.plan)
         self._sums = Aggregation(setup.plan)
         self._observer = observer
-        self._accepts: tuple[bytes, ...] = ()
-        self.outcome = StudyOutcome(state=initial_state(setup.plan))
+        self._journal = journal or Journal(None, plan=self._digest)
+        self._clock = clock or SystemClock()
+        self._history = History(self._journal.rounds())
+        self.outcome = remembered(self._journal, self._sums)
 
     def run(self, transport: Transport) -> None:
-        """Run all rounds and the evaluation, or until the study pauses."""
-        voids = 0
-        for number in range(1, self._plan.rounds + 1):
-            voids = 0 if self._train(number, transport) else voids + 1
-            if voids == VOID_ROUNDS_THAT_PAUSE:
-                self.outcome.paused = self.outcome.records[-1].void
-                event("study.paused", level=logging.ERROR, study=self._plan.study, code=self.outcome.paused)
-                return
-        if self._plan.evaluation is not None:
-            self._evaluate(self._plan.rounds + 1, transport)
+        """Run all rounds that are left and the evaluation, or until the study pauses."""
+        line = Line(
+            transport=transport,
+            clock=self._clock,
+            observer=self._observer,
+            journal=self._journal,
+            timeout_s=self._plan.aggregation.exchange_timeout_s,
+        )
+        rounds = self._plan.rounds
+        last = rounds + (self._plan.evaluation is not None)
+        while not self.outcome.paused and (number := len(self.outcome.records) + 1) <= last:
+            self._round(number, "train" if number <= rounds else "evaluate", line)
+        if self.outcome.paused:
+            event("study.paused", level=logging.ERROR, study=self._plan.study, code=self.outcome.paused)
 
-    def _train(self, number: int, transport: Transport) -> bool:
-        """Run a TRAIN round; whether it was accepted."""
-        state = self.outcome.state
-        total, survivors = self._round(number, "train", transport)
-        if total is not None:
-            self.outcome.state = self._sums.following(state, total, survivors)
-        self._observer.round_ended(self.outcome.records[-1], self.outcome.state)
-        return total is not None
+    def resume(self, note: str) -> None:
+        """End a pause, so that ``run`` goes on.
 
-    def _evaluate(self, number: int, transport: Transport) -> None:
-        total, survivors = self._round(number, "evaluate", transport)
-        if total is not None:
-            self.outcome.counts = decode_counts(total)
-            self.outcome.counted_sites = survivors
-        self._observer.round_ended(self.outcome.records[-1], self.outcome.state)
+        Args:
+            note: Who decided so, and why; it stays in the journal.
+        """
+        self._journal.resume(note)
+        self.outcome.paused = ""
 
-    def _round(self, number: int, kind: Kind, transport: Transport) -> tuple[Ring | None, tuple[str, ...]]:
-        aggregation = self._plan.aggregation
+    def _round(self, number: int, kind: Kind, line: Line) -> None:
+        context = RoundContext(plan_digest=self._digest, round=number, kind=kind, attempt=1)
         setup = RoundSetup(
-            terms=partial(self._terms, kind=kind),
-            context=RoundContext(plan_digest=self._digest, round=number, kind=kind, attempt=1),
+            terms=self._terms,
+            context=context,
             signer=self._setup.signer,
             roster=self._setup.signed_roster,
-            accepts=self._accepts,
-            outcome=partial(self._outcome, kind=kind),
-            max_attempts=aggregation.max_attempts,
-            timeout_s=aggregation.exchange_timeout_s,
+            accepts=self._history.accepts,
+            welcome=self._welcome,
+            outcome=partial(self._next, kind=kind),
+            max_attempts=self._plan.aggregation.max_attempts,
+            deadline_s=self._plan.aggregation.round_deadline_s,
         )
-        outcome = run_round(setup, transport, self._observer)
-        self.outcome.records.append(outcome.record)
+        ended = run_round(setup, line)
+        self._end(ended)
+        record = ended.record
         event(
             "round.ended",
             study=self._plan.study,
             round=number,
             kind=kind,
-            attempt=outcome.record.attempts,
-            survivors=list(outcome.record.survivors),
-            status=outcome.record.void or "accepted",
-            seconds=round(sum(outcome.record.seconds.values()), 3),
+            attempt=record.attempts,
+            survivors=list(record.survivors),
+            status=record.void or "accepted",
+            seconds=round(sum(record.seconds.values()), 3),
         )
-        if outcome.total is not None:
-            self._accepts = outcome.accepts
-        return outcome.total, outcome.record.survivors
+        self._observer.round_ended(record, self.outcome.state)
 
-    def _terms(self, context: RoundContext, *, kind: Kind) -> RoundTerms:
-        return RoundTerms(
-            context=context,
-            roster=self._setup.roster,
-            sites=frozenset(site.name for site in self._plan.sites),
-            minimum_cohort=self._plan.aggregation.minimum_cohort,
-            state=self.outcome.state.digest,
-            size=self._sums.size(kind),
-            word=self._sums.word(kind),
-            cipher=self._plan.aggregation.cipher,
+    def _end(self, ended: RoundOutcome) -> None:
+        """Write down how a round ended, and let it count."""
+        record, outcome, total = ended.record, self.outcome, ended.total
+        state, counts = outcome.state, None
+        if total is not None and record.kind == "train":
+            state = self._sums.following(outcome.state, total, record.survivors)
+        elif total is not None:
+            counts = total
+        paused = self._pause(record, ended)
+        row = RoundRow(
+            number=record.number, record=encode(record), next=ended.next, accepts=dict(ended.accepts)
         )
+        self._journal.end(
+            Ended(
+                row=row,
+                state=None if state is outcome.state else state.pack(),
+                counts=counts,
+                evidence=ended.evidence,
+                pause=paused,
+            )
+        )
+        self._history.add(row)
+        outcome.records.append(record)
+        outcome.state, outcome.paused = state, paused
+        if counts is not None:
+            outcome.counts, outcome.counted_sites = decode_counts(counts), record.survivors
 
-    def _outcome(self, total: Ring, survivors: tuple[str, ...], *, kind: Kind) -> bytes:
+    def _pause(self, record: RoundRecord, ended: RoundOutcome) -> str:
+        """Code of the reason why the study pauses after this round; empty where it goes on."""
+        if ended.evidence:
+            return FORK
+        before = [r for r in self.outcome.records if r.number > self._journal.last_pause()]
+        voids = [*before, record][-VOID_ROUNDS_THAT_PAUSE:]
+        return record.void if len(voids) == VOID_ROUNDS_THAT_PAUSE and all(r.void for r in voids) else ""
+
+    def _terms(self, context: RoundContext, signed_roster: bytes) -> RoundTerms:
+        known = signed_roster == self._setup.signed_roster
+        roster = self._setup.roster if known else _recorded_roster(signed_roster)
+        return self._sums.terms(context, roster=roster, state=self.outcome.state.digest)
+
+    def _welcome(self, site: str | None, everything: bool) -> Welcome:
+        """What START tells a site."""
+        voice = None if site is None else self._journal.voices().get(site)
+        hello = b"" if voice is None else voice.hello
+        if site is None and not everything:
+            return Welcome()
+        links = self._history.missed(None if everything else site)
+        return Welcome(links=links, hello=hello, state=self.outcome.state.pack() if links else None)
+
+    def _next(self, total: Ring, survivors: tuple[str, ...], *, kind: Kind) -> bytes:
         """Digest of what the round leads to.
 
         Raises:
             SecAggError: ``secagg.bad_sum``: no honest sum looks like this.
         """
         if exceeds(total, self._sums.bound(kind, survivors)):
-            raise SecAggError(
-                "the sum is outside the range that honest sites can reach",
-                remedy="Look for a site with broken software: the round is void.",
-                code="secagg.bad_sum",
-            )
+            raise refuse("bad_sum", "the sum is outside the range that honest sites can reach")
         if kind == "evaluate":
             return self._sums.counted(self.outcome.state, total)
         return self._sums.following(self.outcome.state, total, survivors).digest
+
+
+def _recorded_roster(signed: bytes) -> Roster:
+    """The roster that an attempt was begun with; its signature was checked when it was handed in."""
+    try:
+        outer = decode(signed, Signed, limit_bytes=SIGNED_LIMIT_BYTES)
+        return decode(outer.body, Roster, limit_bytes=SIGNED_LIMIT_BYTES)
+    except ProtocolError as error:
+        raise corrupt(f"the roster of an attempt cannot be read ({error.code})") from error

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from wardround_common.messages import Packet
 
+CRASHED = "site.crashed"
+"""The code of a site that broke down over a request."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
@@ -29,6 +32,11 @@ class Reply:
     packet: Packet | None
     code: str = ""
     seconds: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the site did not answer at all, or broke down over it: it may answer if asked again."""
+        return self.packet is None and (self.code.startswith("transport.") or self.code == CRASHED)
 
 
 class Transport(Protocol):

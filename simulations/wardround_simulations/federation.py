@@ -41,8 +41,10 @@ from wardround_common.trust import (
     sign_roster,
 )
 from wardround_server.app import make_server_app
+from wardround_server.journal import Journal
 from wardround_server.observer import Observer
 from wardround_server.study import CoordinatorStudy, StudyOutcome, StudySetup
+from wardround_simulations.clock import VirtualClock
 from wardround_simulations.grid import FIRST_NODE, LocalGrid, Wire, run_server_app, unchanged
 from wardround_simulations.live import Screen
 from wardround_simulations.scenario import Scenario
@@ -159,11 +161,33 @@ def run_study(
 ) -> StudyOutcome:
     """Run the study on catalogues that ``read_sites`` wrote.
 
+    The coordinator's journal is kept in memory, and its clock is virtual: a site that is not there is waited
+    for without taking time.
+
     Args:
         federation: The federation.
         observer: Is told what happens.
         wire: Between coordinator and sites.
         factory: Plays a site in a worker.
+    """
+    study = make_study(federation, observer)
+    workers = make_workers(federation, factory)
+    try:
+        run_server_app(make_server_app(study.run, poll_s=0.0), LocalGrid(workers, wire=wire))
+    finally:
+        workers.close()
+    return study.outcome
+
+
+def make_study(
+    federation: Federation, observer: Observer, *, journal: Journal | None = None
+) -> CoordinatorStudy:
+    """The coordinator of the federation's study.
+
+    Args:
+        federation: The federation.
+        observer: Is told what happens.
+        journal: Where the coordinator goes on; None: from the beginning.
     """
     secrets, plan = federation.scenario.secrets, federation.plan
     signed_roster = _roster(federation)
@@ -171,15 +195,8 @@ def run_study(
         signed_roster, authority_key=bytes.fromhex(plan.authority_key), today=datetime.date.today()
     )
     signer = Signer(COORDINATOR, secrets.key(COORDINATOR))
-    study = CoordinatorStudy(
-        StudySetup(plan=plan, signer=signer, roster=roster, signed_roster=signed_roster), observer
-    )
-    workers = _workers(federation, factory)
-    try:
-        run_server_app(make_server_app(study.run, poll_s=0.0), LocalGrid(workers, wire=wire))
-    finally:
-        workers.close()
-    return study.outcome
+    setup = StudySetup(plan=plan, signer=signer, roster=roster, signed_roster=signed_roster)
+    return CoordinatorStudy(setup, observer, journal=journal, clock=VirtualClock())
 
 
 def settle(federation: Federation) -> Mapping[str, SiteCost]:
@@ -199,7 +216,8 @@ def settle(federation: Federation) -> Mapping[str, SiteCost]:
     return found
 
 
-def _workers(federation: Federation, factory: Factory) -> Workers:
+def make_workers(federation: Federation, factory: Factory) -> Workers:
+    """The hosts of the federation's sites, the plan approved at each."""
     signed = sign_plan(federation.plan, federation.scenario.secrets.key("lead"))
     specs = [
         encode(

@@ -21,6 +21,7 @@ from wardround_common.plan import StudyPlan
 from wardround_common.state import StudyState
 from wardround_server.observer import RoundRecord
 
+ROUND: tuple[str, ...] = tuple(name for name in EXCHANGES if name != "abandon")
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -112,9 +113,9 @@ class StudyView:
 
     def exchange_began(self, record: RoundRecord, exchange: str, sites: Sequence[str]) -> None:
         """Show which exchange of which round is under way."""
-        step = list(EXCHANGES).index(exchange) + 1  # type: ignore[arg-type]
+        step = f" ({ROUND.index(exchange) + 1} of {len(ROUND)})" if exchange in ROUND else ""
         attempt = f", attempt {record.attempts}" if record.attempts > 1 else ""
-        self._now = f"{record.kind} round {record.number}{attempt}: {exchange} ({step} of {len(EXCHANGES)})"
+        self._now = f"{record.kind} round {record.number}{attempt}: {exchange}{step}"
         self._answered = dict.fromkeys(self._answered, "...")
         self._refresh()
 

@@ -10,9 +10,9 @@ from federations import SEED, KnownTask, catalogue_of, make_plan
 
 from wardround_client.policy import SitePolicy
 from wardround_client.site import Site, check_consent
+from wardround_common.aggregate import Aggregation
 from wardround_common.errors import ConsentError, PrivacyError, ProtocolError
 from wardround_common.messages import Packet, RoundContext, Signer
-from wardround_common.secagg.terms import RoundTerms
 from wardround_common.state import initial_state
 from wardround_common.trust import (
     COORDINATOR,
@@ -47,13 +47,10 @@ def roster(**changes):
 def start(*, plan=PLAN, number=1, attempt=1, kind="train", state=None, signed=None, by=COORDINATOR):
     signed = signed or roster()
     authority = bytes.fromhex(plan.authority_key)
-    terms = RoundTerms(
-        context=RoundContext(plan_digest=plan_digest(plan), round=number, kind=kind, attempt=attempt),
+    terms = Aggregation(plan).terms(
+        RoundContext(plan_digest=plan_digest(plan), round=number, kind=kind, attempt=attempt),
         roster=open_roster(signed, authority_key=authority, today=TODAY),
-        sites=frozenset(site.name for site in plan.sites),
-        minimum_cohort=3,
         state=state or initial_state(plan).digest,
-        size=initial_state(plan).vector.size,
     )
     return CoordinatorSession(terms, signer=Signer(COORDINATOR, SECRETS.key(by)), roster=signed).start()
 
@@ -169,6 +166,7 @@ def test_a_round_that_was_passed_is_refused(site, task):
 def test_more_rounds_than_the_plan_has_are_refused(site, task):
     for number in (1, 2, 3):
         site.handle(start(number=number))
+        site.settle(PLAN, "The rounds come to nothing on purpose.")
     assert refused(site, start(number=4)) == "privacy.overdrawn"
     assert task.rounds == 3
 

@@ -15,9 +15,12 @@ from wardround_common.identity import SigningKey
 from wardround_common.messages import (
     CIPHERTEXT_BYTES,
     EXCHANGES,
+    MAX_LINKS,
     PARCEL,
     SHARE_BYTES,
     TABLE,
+    Abandon,
+    Abort,
     Accept,
     Cohort,
     Confirm,
@@ -66,9 +69,9 @@ def _tuples(of):
 
 
 BODIES = {
-    Start: st.builds(Start, st.binary(max_size=99), _32, _items),
+    Start: st.builds(Start, st.binary(max_size=99), _32, _items, _tuples(_items), st.binary(max_size=60)),
     Hello: st.builds(Hello, _32, _32, _32, _32),
-    Cohort: st.builds(Cohort, _items),
+    Cohort: st.builds(Cohort, _items, _items),
     Deal: st.builds(Deal, _32, _tuples(_32), _tuples(_32), _tuples(_32)),
     Envelopes: st.builds(Envelopes, _items, _tuples(_cipher)),
     Masked: st.builds(Masked, _size, _32),
@@ -76,8 +79,10 @@ BODIES = {
     Confirm: st.builds(Confirm),
     Confirms: st.builds(Confirms, _items),
     Open: st.builds(Open, _tuples(_share), _tuples(_share)),
-    Result: st.builds(Result, _size, _32),
+    Result: st.builds(Result, _size, _32, _items),
     Accept: st.builds(Accept, _tuples(st.sampled_from(("a", "site-9"))), _32, _32),
+    Abandon: st.builds(Abandon),
+    Abort: st.builds(Abort),
 }
 
 
@@ -206,11 +211,11 @@ def test_a_claim_can_be_read_before_it_is_verified():
     data = sealed(Confirm(), key=KEYS["b"])
     assert peek(data, Confirm, sites=2).context == CONTEXT
     assert peek_request(data, sites=2).type == "confirm"
-    assert peek_request(sealed(Start(bytes(100_000), bytes(32), ())), sites=2).type == "start"
+    assert peek_request(sealed(Start(bytes(100_000), bytes(32), (), (), b"")), sites=2).type == "start"
 
 
-def test_the_table_has_the_twelve_messages_of_the_six_exchanges():
-    assert [row.exchange for row in TABLE.values()] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+def test_the_table_has_the_messages_of_the_six_exchanges_and_of_the_one_that_closes_an_attempt():
+    assert [row.exchange for row in TABLE.values()] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
     assert [row.type for row in TABLE.values()][::2] == list(EXCHANGES)
     assert set(TABLE) == set(BODIES)
 
@@ -228,19 +233,24 @@ def test_the_longest_honest_message_keeps_the_limit_and_the_limit_is_not_lavish(
     accept = longest(Accept((name,) * n, bytes(32), bytes(32)))
     hello, deal = longest(Hello(*(bytes(32),) * 4)), longest(Deal(bytes(32), digests, digests, digests))
     masked, confirm = longest(Masked(2**40, bytes(32))), longest(Confirm())
+    opened, abort = longest(Open((bytes(SHARE_BYTES),) * n, ())), longest(Abort())
     ciphertexts = (bytes(CIPHERTEXT_BYTES),) * n
     found = {
-        Start: longest(Start(bytes(SIGNED_LIMIT_BYTES), bytes(32), (accept,) * n)),
+        Start: longest(
+            Start(bytes(SIGNED_LIMIT_BYTES), bytes(32), (accept,) * n, ((accept,) * n,) * MAX_LINKS, hello)
+        ),
         Hello: hello,
-        Cohort: longest(Cohort((hello,) * n)),
+        Cohort: longest(Cohort((hello,) * n, (abort,) * (4 * n))),
         Deal: deal,
         Envelopes: longest(Envelopes((deal,) * n, ciphertexts)),
         Masked: masked,
         Survivors: longest(Survivors((masked,) * n)),
         Confirm: confirm,
         Confirms: longest(Confirms((confirm,) * n)),
-        Open: longest(Open((bytes(SHARE_BYTES),) * n, ())),
-        Result: longest(Result(2**40, bytes(32))),
+        Open: opened,
+        Result: longest(Result(2**40, bytes(32), (opened,) * n)),
+        Abandon: longest(Abandon()),
+        Abort: abort,
         Accept: accept,
     }
     for kind, data in found.items():

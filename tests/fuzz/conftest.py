@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from federations import make_plan
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -25,6 +26,7 @@ from wardround_common.identity import SigningKey
 from wardround_common.messages import (
     PARCEL,
     TABLE,
+    Accept,
     Confirm,
     DealParcel,
     Envelope,
@@ -39,6 +41,7 @@ from wardround_common.messages import (
 from wardround_common.plan import StudyPlan
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain
+from wardround_common.state import packed_size, unpack
 from wardround_common.trust import (
     SIGNED_LIMIT_BYTES,
     Member,
@@ -127,7 +130,12 @@ def messages() -> dict[str, Target]:
     found = {
         "peek": Target(broken=mutated(everything), receive=lambda data: peek(data, Confirm, sites=N)),
         "peek_request": Target(broken=mutated(everything), receive=lambda data: peek_request(data, sites=N)),
-        "open_accept": Target(broken=mutated(everything), receive=WIRE.open_accept),
+        "open_past": Target(broken=mutated(everything), receive=lambda data: WIRE.open_past(data, Accept)),
+        "open_abort": Target(broken=mutated(everything), receive=WIRE.open_abort),
+        "unpack": Target(
+            broken=st.binary(max_size=4 * packed_size(PLAN) + 8),
+            receive=lambda data: unpack(PLAN, np.frombuffer(data[: len(data) // 4 * 4], "<u4")),
+        ),
         "open_all": Target(
             broken=st.lists(mutated([ENVELOPES[Confirm]]), max_size=4),
             receive=lambda items: WIRE.open_all(items, Confirm, transcript=TRANSCRIPT),
@@ -277,15 +285,9 @@ TARGETS = {
 }
 
 
-KNOWN = {"site-record": "a packet without an envelope raises KeyError in wardround_client.app._to_packet"}
-"""Defects that were found here and are not mended yet."""
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "target" in metafunc.fixturenames:
-        marks = {name: pytest.mark.xfail(reason=reason, strict=False) for name, reason in KNOWN.items()}
-        parameters = [pytest.param(t, id=name, marks=marks.get(name, ())) for name, t in TARGETS.items()]
-        metafunc.parametrize("target", parameters)
+        metafunc.parametrize("target", [pytest.param(t, id=name) for name, t in TARGETS.items()])
     if "bounded" in metafunc.fixturenames:
         kinds = {row.type: (encode(sample(kind)), kind, row.limit_bytes(N)) for kind, row in TABLE.items()}
         kinds["parcel"] = (encode(sample(DealParcel)), DealParcel, PARCEL.limit_bytes(N))
@@ -299,4 +301,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def targets() -> dict[str, Target]:
     """Those that are believed to be sound."""
-    return {name: target for name, target in TARGETS.items() if name not in KNOWN}
+    return TARGETS

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from wardround_client.secagg import ProtocolRecord, SiteSession
+from wardround_client.secagg import ProtocolRecord, SiteSession, Vault
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError
 from wardround_common.identity import SigningKey
@@ -23,6 +23,7 @@ from wardround_common.secagg import shamir
 from wardround_common.secagg.agreement import AgreementKey
 from wardround_common.secagg.channel import Channel, HeldShares
 from wardround_common.secagg.commitments import ciphertext_digest, commit_seed, commit_share
+from wardround_common.secagg.ring import WORDS
 from wardround_common.secagg.terms import RoundTerms
 from wardround_common.secagg.thresholds import SecAggPolicy
 from wardround_common.streams import Stream, derive
@@ -36,7 +37,7 @@ STEPS = (
 PLAN = b"p" * 32
 STATE = b"s" * 32
 NEXT = b"n" * 32
-BIG = 2**31 - 1
+BIG = 2**31
 
 
 def names(n: int) -> tuple[str, ...]:
@@ -46,6 +47,10 @@ def names(n: int) -> tuple[str, ...]:
 
 def key_of(name: str) -> SigningKey:
     return SigningKey.from_seed(derive(b"k" * 32, name))
+
+
+def make_record(path=":memory:") -> ProtocolRecord:
+    return ProtocolRecord(path, study=PLAN, vault=Vault(b"u" * 32))
 
 
 class World:
@@ -59,6 +64,8 @@ class World:
         policy: SecAggPolicy | None = None,
         records: dict[str, ProtocolRecord] | None = None,
         members: int | None = None,
+        verify_full: bool = False,
+        degree: int = 12,
         seed: str = "",
         size: int = 40,
         state: bytes = STATE,
@@ -77,14 +84,19 @@ class World:
             minimum_cohort=3,
             state=state,
             size=size,
+            word=WORDS[32],
+            cipher="aes-256-ctr",
+            degree=degree,
+            verify_full=verify_full,
         )
-        self.records = records or {name: ProtocolRecord(":memory:", study=PLAN) for name in self.sites}
+        self.records = records or {name: make_record() for name in self.sites}
         self.entropy = {name: Stream(derive(b"e" * 32, seed, name)).bytes for name in self.sites}
         self.sessions = {name: self.session(name) for name in self.sites}
+        self.signed_roster = sign_roster(self.roster, key_of("authority"))
         self.coordinator = CoordinatorSession(
             self.terms,
             signer=self.signers[COORDINATOR],
-            roster=sign_roster(self.roster, key_of("authority")),
+            roster=self.signed_roster,
             accepts=accepts,
         )
         numbers = Stream(derive(b"v" * 32, seed))
@@ -137,18 +149,22 @@ class World:
             self.packets[step] = dict(self.requests if STEPS.index(step) % 2 == 0 else self.replies)
         return self
 
+    def begin(self, name: str, start: Packet, *, session: SiteSession | None = None) -> None:
+        (session or self.sessions[name]).begin(start, roster=self.signed_roster)
+
     def ask(self, step: str) -> dict[str, Packet]:
         if step == "start":
             return dict.fromkeys(self.sites, self.coordinator.start())
         if step == "result":
             self.coordinator.aggregate()
+            return self.coordinator.result(lambda name: self.packets["masked"][name].array)
         return getattr(self.coordinator, step)()
 
     def answer(self, step: str, name: str, request: Packet) -> Packet:
         session = self.sessions[name]
         match step:
             case "hello":
-                session.begin(request)
+                self.begin(name, request)
                 return session.hello(ledger_head=b"l" * 32)
             case "masked":
                 return session.masked(request, self.vectors[name].copy())
@@ -262,6 +278,11 @@ def _refused(code: str, *, naming: str = "", retryable: bool | None = None) -> I
     assert caught.value.code == code, caught.value
     assert naming in caught.value.message
     assert retryable is None or caught.value.retryable == retryable
+
+
+@pytest.fixture(name="make_record", scope="session")
+def _make_record() -> Callable[..., ProtocolRecord]:
+    return make_record
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_no_byte_of_a_request_can_be_flipped(world, step):
     w = world(4, size=20).play(step)
     request, session = w.requests["b"], w.sessions["b"]
     receive = {
-        "start": session.begin,
+        "start": lambda packet: w.begin("b", packet),
         "cohort": session.deal,
         "envelopes": lambda packet: session.masked(packet, w.vectors["b"]),
         "survivors": session.confirm,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from wardround_client.secagg import ProtocolRecord, read_start
+from wardround_client.secagg import read_start
 from wardround_common.canonical import digest, encode
 from wardround_common.identity import SigningKey
 from wardround_common.messages import (
@@ -34,6 +34,10 @@ from wardround_common.secagg.thresholds import SecAggPolicy
 from wardround_common.trust import COORDINATOR
 
 replace = msgspec.structs.replace
+
+
+def cohort_of(hellos, aborts=()):
+    return Cohort(tuple(hellos), tuple(aborts))
 
 
 def opened(w, items, body, covers):
@@ -66,7 +70,7 @@ def test_replays_of_another_plan_round_kind_attempt_type_or_version_are_refused(
 def test_a_start_with_another_plan_than_the_approved_one_is_refused(world, refused):
     w = world(3).play("start")
     with refused("message.other_plan"):
-        w.sessions["a"].begin(w.reseal(w.requests["a"], plan_digest=b"q" * 32))
+        w.begin("a", w.reseal(w.requests["a"], plan_digest=b"q" * 32))
 
 
 def test_a_message_that_is_not_the_coordinators_is_refused(world, refused):
@@ -78,13 +82,13 @@ def test_a_message_that_is_not_the_coordinators_is_refused(world, refused):
 def test_a_message_longer_than_any_honest_one_is_refused_unread(world, refused):
     w = world(3).play("cohort")
     with refused("message.too_long"):
-        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: Cohort(body.hellos * 4)))
+        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: cohort_of(body.hellos * 9)))
 
 
 def test_a_start_from_another_state_is_refused(world, refused):
     w = world(3).play("start")
     with refused("secagg.start_state"):
-        w.sessions["a"].begin(w.reseal(w.requests["a"], lambda body: replace(body, state=b"o" * 32)))
+        w.begin("a", w.reseal(w.requests["a"], lambda body: replace(body, state=b"o" * 32)))
 
 
 def test_a_start_whose_transcript_hides_another_state_is_refused(world, refused):
@@ -92,14 +96,14 @@ def test_a_start_whose_transcript_hides_another_state_is_refused(world, refused)
     w = world(3)
     lie = other.reseal(other.requests["a"], lambda body: replace(body, state=w.terms.state))
     with refused("message.other_transcript"):
-        w.sessions["a"].begin(lie)
+        w.begin("a", lie)
 
 
 def test_a_start_from_a_state_that_this_site_has_left_is_refused(world, refused):
     first = world(3).play("accept")
     w = world(3, context={"round": 2}, records=first.records).play("start")
     with refused("secagg.start_state"):
-        w.sessions["a"].begin(w.requests["a"])
+        w.begin("a", w.requests["a"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_a_start_from_a_state_that_this_site_has_left_is_refused(world, refused)
         ({"round": 2}, None, "secagg.old_attempt"),
         ({"round": 1, "attempt": 9}, None, "secagg.old_round"),
         ({"round": 2, "attempt": 2, "kind": "evaluate"}, None, "secagg.other_kind"),
-        ({"round": 2, "attempt": 2}, b"o" * 32, "secagg.start_state"),
+        ({"round": 2, "attempt": 2}, b"o" * 32, "secagg.other_start"),
     ],
 )
 def test_a_round_or_attempt_that_has_begun_does_not_begin_again(world, refused, context, state, code):
@@ -116,14 +120,21 @@ def test_a_round_or_attempt_that_has_begun_does_not_begin_again(world, refused, 
     state = {"state": state} if state else {}
     w = world(3, context=context, records=first.records, **state).play("start")
     with refused(code):
-        w.sessions["a"].begin(w.requests["a"])
+        w.begin("a", w.requests["a"])
 
 
-def test_another_attempt_after_this_site_sent_its_update_is_refused(world, refused):
+def test_another_attempt_gets_no_update_while_the_first_can_still_be_opened(world, refused):
     first = world(3).play("masked")
-    w = world(3, context={"attempt": 2}, records=first.records).play("start")
-    with refused("secagg.already_masked"):
-        w.sessions["a"].begin(w.requests["a"])
+    w = world(3, context={"attempt": 2}, records=first.records, seed="2").play("envelopes")
+    with refused("secagg.not_aborted", retryable=True):
+        w.sessions["a"].masked(w.requests["a"], w.vectors["a"].copy())
+
+
+def test_another_attempt_is_not_begun_once_this_site_has_opened(world, refused):
+    first = world(4).play("open")
+    w = world(4, context={"attempt": 2}, records=first.records).play("start")
+    with refused("secagg.already_opened"):
+        w.begin("a", w.requests["a"])
 
 
 def test_an_update_is_not_sent_in_two_attempts_that_run_side_by_side(world, refused):
@@ -132,7 +143,7 @@ def test_an_update_is_not_sent_in_two_attempts_that_run_side_by_side(world, refu
     with refused("secagg.superseded"):
         first.sessions["a"].masked(first.requests["a"], first.vectors["a"].copy())
     second.sessions["a"].masked(second.requests["a"], second.vectors["a"].copy())
-    with refused("secagg.masked_twice"):
+    with refused("secagg.superseded"):
         first.sessions["a"].masked(first.requests["a"], first.vectors["a"].copy())
 
 
@@ -164,12 +175,12 @@ def test_an_accept_of_another_result_pauses_the_site_and_is_kept(world, refused)
     next_round = {"context": {"round": 2}, "records": first.records, "state": b"n" * 32}
     w = world(3, **next_round, accepts=(first.coordinator.accepts[0], lie)).play("start")
     with refused("secagg.fork", naming="b"):
-        w.sessions["a"].begin(w.requests["a"])
+        w.begin("a", w.requests["a"])
     assert first.records["a"].evidence() == (lie,)
     honest = world(3, **next_round, accepts=first.coordinator.accepts).play("start")
     with refused("secagg.fork"):
-        honest.session("a").begin(honest.requests["a"])
-    honest.session("b").begin(honest.requests["b"])
+        honest.begin("a", honest.requests["a"], session=honest.session("a"))
+    honest.begin("b", honest.requests["b"], session=honest.session("b"))
 
 
 def test_an_accept_of_the_same_result_from_another_start_or_kind_is_a_fork_too(world, refused):
@@ -182,7 +193,7 @@ def test_an_accept_of_the_same_result_from_another_start_or_kind_is_a_fork_too(w
             "start"
         )
         with refused("secagg.fork"):
-            w.sessions["a"].begin(w.requests["a"])
+            w.begin("a", w.requests["a"])
 
 
 def test_an_accept_that_no_survivor_made_is_refused(world, refused):
@@ -203,7 +214,7 @@ def test_an_accept_that_no_survivor_made_is_refused(world, refused):
             "start"
         )
         with refused(code):
-            w.sessions["a"].begin(w.requests["a"])
+            w.begin("a", w.requests["a"])
 
 
 def test_two_halves_of_the_cohort_cannot_be_shown_two_cohorts(world, refused):
@@ -211,7 +222,7 @@ def test_two_halves_of_the_cohort_cannot_be_shown_two_cohorts(world, refused):
     hellos = {name: packet.envelope for name, packet in w.replies.items()}
     deals = {}
     for view in ("abcd", "aefg"):
-        cohort = Packet(w.say(Cohort(tuple(hellos[name] for name in view)), w.terms.t0))
+        cohort = Packet(w.say(cohort_of(tuple(hellos[name] for name in view)), w.terms.t0))
         for name in view[1:]:
             deals[name] = w.sessions[name].deal(cohort)
         if view == "abcd":
@@ -229,7 +240,7 @@ def test_a_cohort_is_shown_to_a_site_only_once(world, refused):
     w = world(5).play("deal")
     hellos = tuple(w.packets["hello"][name].envelope for name in "abcd")
     with refused("secagg.order"):
-        w.sessions["a"].deal(Packet(w.say(Cohort(hellos), w.terms.t0)))
+        w.sessions["a"].deal(Packet(w.say(cohort_of(hellos), w.terms.t0)))
 
 
 def test_a_hello_with_a_swapped_key_is_refused(world, refused):
@@ -240,7 +251,7 @@ def test_a_hello_with_a_swapped_key_is_refused(world, refused):
     )
     with refused("identity.bad_signature"):
         w.sessions["a"].deal(
-            w.reseal(w.requests["a"], lambda body: Cohort((body.hellos[0], lie, body.hellos[2])))
+            w.reseal(w.requests["a"], lambda body: cohort_of((body.hellos[0], lie, body.hellos[2])))
         )
 
 
@@ -248,7 +259,7 @@ def test_a_site_that_the_plan_names_but_the_roster_does_not_is_refused(world, re
     w = world(4, members=3).play("start")
     hellos = [w.answer("hello", name, w.requests[name]).envelope for name in w.sites]
     with refused("trust.stranger"):
-        w.sessions["a"].deal(Packet(w.say(Cohort(tuple(hellos)), w.terms.t0)))
+        w.sessions["a"].deal(Packet(w.say(cohort_of(tuple(hellos)), w.terms.t0)))
 
 
 def test_a_site_that_the_roster_names_but_the_plan_does_not_is_refused(world, refused):
@@ -258,25 +269,25 @@ def test_a_site_that_the_roster_names_but_the_plan_does_not_is_refused(world, re
     body = Hello(b"1" * 32, b"2" * 32, b"s" * 32, b"l" * 32)
     hellos.append(w.terms.wire.seal(body, transcript=w.terms.t0, signer=wider.signers["d"]))
     with refused("message.not_in_plan", naming="d"):
-        w.sessions["a"].deal(Packet(w.say(Cohort(tuple(hellos)), w.terms.t0)))
+        w.sessions["a"].deal(Packet(w.say(cohort_of(tuple(hellos)), w.terms.t0)))
 
 
 def test_the_coordinator_is_no_member_of_a_cohort(world, refused):
     w = world(3).play("cohort")
     own = w.say(Hello(b"1" * 32, b"2" * 32, b"s" * 32, b"l" * 32), w.terms.t0)
     with refused("message.other_sender"):
-        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: Cohort((*body.hellos, own))))
+        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: cohort_of((*body.hellos, own))))
 
 
-def test_ones_own_hello_must_be_in_the_cohort_unchanged(world, refused):
+def test_ones_own_hello_must_be_in_the_cohort_unchanged(world, refused, make_record):
     w = world(4).play("cohort")
-    twin = w.session("a", record=ProtocolRecord(":memory:", study=b"p" * 32))  # the same terms, other keys
-    twin.begin(w.packets["start"]["a"])
+    twin = w.session("a", record=make_record())  # the same terms, other keys
+    w.begin("a", w.packets["start"]["a"], session=twin)
     other = twin.hello(ledger_head=b"l" * 32).envelope
     with refused("secagg.own_hello"):
-        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: Cohort((other, *body.hellos[1:]))))
-    with refused("secagg.own_hello"):
-        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: Cohort(body.hellos[1:])))
+        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: cohort_of((other, *body.hellos[1:]))))
+    with refused("secagg.left_out"):
+        w.sessions["a"].deal(w.reseal(w.requests["a"], lambda body: cohort_of(body.hellos[1:])))
 
 
 def test_a_site_counted_twice_or_out_of_order_is_refused(world, refused):
@@ -284,7 +295,7 @@ def test_a_site_counted_twice_or_out_of_order_is_refused(world, refused):
     a, b, c, d = (w.replies[name].envelope for name in w.sites)
     for code, hellos in (("message.duplicate", (a, b, b, c)), ("message.not_sorted", (a, c, b, d))):
         with refused(code):
-            w.sessions["a"].deal(Packet(w.say(Cohort(hellos), w.terms.t0)))
+            w.sessions["a"].deal(Packet(w.say(cohort_of(hellos), w.terms.t0)))
 
 
 @pytest.mark.parametrize(
@@ -300,26 +311,30 @@ def test_a_cohort_that_the_sites_own_policy_forbids_is_refused(world, refused, s
     w = world(7, policy=policy).play("hello")
     hellos = tuple(w.replies[name].envelope for name in w.sites[:shown])
     with refused(code, retryable=True):
-        w.sessions["a"].deal(Packet(w.say(Cohort(hellos), w.terms.t0)))
+        w.sessions["a"].deal(Packet(w.say(cohort_of(hellos), w.terms.t0)))
 
 
 def test_the_plans_minimum_counts_even_where_the_sites_own_is_smaller(world, refused):
     w = world(4, policy=SecAggPolicy(minimum_cohort=2, max_colluders=0)).play("hello")
     hellos = tuple(w.replies[name].envelope for name in "ab")
     with refused("secagg.cohort_too_small"):
-        w.sessions["a"].deal(Packet(w.say(Cohort(hellos), w.terms.t0)))
+        w.sessions["a"].deal(Packet(w.say(cohort_of(hellos), w.terms.t0)))
 
 
 def test_an_altered_or_swapped_ciphertext_is_refused(world, refused):
     w = world(4).play("envelopes")
     lies = (
-        lambda body: replace(body, ciphertexts=(bytes(82), *body.ciphertexts[1:])),
-        lambda body: replace(body, ciphertexts=body.ciphertexts[::-1]),
-        lambda body: replace(body, ciphertexts=body.ciphertexts[1:]),
-        lambda body: replace(body, ciphertexts=(*body.ciphertexts, bytes(82))),
+        ("secagg.ciphertext_altered", lambda body: (bytes(82), *body.ciphertexts[1:])),
+        ("secagg.ciphertext_altered", lambda body: body.ciphertexts[::-1]),
+        ("secagg.ciphertext_count", lambda body: body.ciphertexts[1:]),
+        ("secagg.ciphertext_count", lambda body: (*body.ciphertexts, bytes(82))),
     )
-    for lie in lies:
-        with refused("secagg.ciphertext_altered"):
+    for code, change in lies:
+
+        def lie(body, change=change):
+            return replace(body, ciphertexts=change(body))
+
+        with refused(code):
             w.sessions["a"].masked(w.reseal(w.requests["a"], lie), w.vectors["a"].copy())
     with refused("secagg.ciphertext_altered"):  # those of another recipient
         w.sessions["a"].masked(w.reseal(w.requests["b"]), w.vectors["a"].copy())
@@ -456,17 +471,19 @@ def test_a_sum_other_than_the_signed_one_is_refused(world, refused):
     honest = w.requests["a"]
     total = honest.array.copy()
     total[0] += 1
+    size, altered = "secagg.result_size", "secagg.result_digest"
     lies = (
-        Packet(honest.envelope, total),
-        Packet(honest.envelope, None),
-        Packet(honest.envelope, honest.array[:-1]),
-        Packet(honest.envelope, honest.array.astype(np.uint64)),
-        w.reseal(honest, lambda body: Result(body.size + 1, body.digest)),
-        Packet(w.say(Result(41, vector_digest(np.zeros(41, np.uint32))), opened_transcript(honest)),
-               np.zeros(41, np.uint32)),
+        (altered, Packet(honest.envelope, total)),
+        (size, Packet(honest.envelope, None)),
+        (size, Packet(honest.envelope, honest.array[:-1])),
+        (size, Packet(honest.envelope, honest.array.astype(np.uint64))),
+        (size, w.reseal(honest, lambda body: Result(body.size + 1, body.digest, ()))),
+        (size, Packet(w.say(Result(41, vector_digest(np.zeros(41, np.uint32)), ()),
+                            opened_transcript(honest)), np.zeros(41, np.uint32))),
+        ("secagg.opens_unasked", w.reseal(honest, lambda body: replace(body, opens=(b"",)))),
     )  # fmt: skip
-    for lie in lies:
-        with refused("secagg.bad_result"):
+    for code, lie in lies:
+        with refused(code):
             w.sessions["a"].result(lie, bound=2**31 - 1)
     w.sessions["a"].result(honest, bound=2**31 - 1)
 
@@ -478,12 +495,87 @@ def test_a_sum_larger_than_honest_updates_can_make_is_refused(world, refused):
         total = np.zeros(40, dtype=np.int32)
         total[7] = value
         array = total.view(np.uint32)
-        packet = Packet(w.say(Result(40, vector_digest(array)), opened_transcript(honest)), array)
+        packet = Packet(w.say(Result(40, vector_digest(array), ()), opened_transcript(honest)), array)
         if wrong:
-            with refused("secagg.bad_result"):
+            with refused("secagg.sum_out_of_range"):
                 w.sessions["a"].result(packet, bound=1000)
         else:
             w.sessions["a"].result(packet, bound=1000)
+
+
+def recomputed(w, packet, name="a"):
+    return w.sessions[name].result(packet, bound=2**31 - 1)
+
+
+def test_the_sum_comes_out_of_the_uploads_whoever_dropped(world):
+    w = world(5, verify_full=True).play("result", silent={"e": "masked"})
+    assert np.array_equal(recomputed(w, w.requests["a"]), w.expected(tuple("abcd")))
+
+
+def test_an_altered_sum_is_found_out_by_adding_up(world, refused):
+    w = world(4, verify_full=True).play("result")
+    honest = w.requests["a"]
+    other = w.coordinator.aggregate().copy()
+    other[3] += 1
+    with refused("secagg.sum_differs"):
+        recomputed(w, w.reseal(honest, lambda body: replace(body, digest=vector_digest(other))))
+
+
+def test_a_masked_vector_other_than_the_signed_one_is_found_out_and_its_site_named(world, refused):
+    w = world(4, verify_full=True).play("result")
+    honest = w.requests["a"]
+    altered = honest.array.copy()
+    altered[40 + 7] ^= 1
+    with refused("secagg.upload_altered", naming="b"):
+        recomputed(w, Packet(honest.envelope, altered))
+    for array in (None, honest.array[:-1], honest.array[:40], honest.array.astype(np.uint64)):
+        with refused("secagg.uploads_size"):
+            recomputed(w, Packet(honest.envelope, array))
+    recomputed(w, honest)
+
+
+def test_too_few_or_foreign_opens_are_refused(world, refused):
+    w = world(5, verify_full=True).play("result", silent={"e": "masked"})
+    honest = w.requests["a"]
+    stranger = w.reseal(w.packets["open"]["d"], sender="e").envelope
+    lies = {
+        "secagg.too_few_opens_shown": lambda body: replace(body, opens=body.opens[:3]),
+        "secagg.not_an_opener": lambda body: replace(body, opens=(*body.opens, stranger)),
+        "message.duplicate": lambda body: replace(body, opens=(*body.opens, body.opens[-1])),
+    }
+    for code, lie in lies.items():
+        with refused(code):
+            recomputed(w, w.reseal(honest, lie))
+
+
+def test_an_open_with_a_wrong_share_is_refused_where_the_sum_is_recomputed(world, refused):
+    w = world(4, verify_full=True).play("result")
+    wrong = w.reseal(
+        w.packets["open"]["d"],
+        lambda body: replace(body, seed_shares=(bytes(33), *body.seed_shares[1:])),
+    ).envelope
+    lie = w.reseal(w.requests["a"], lambda body: replace(body, opens=(*body.opens[:3], wrong)))
+    with refused("secagg.wrong_opened_share", naming="d opened"):
+        recomputed(w, lie)
+
+
+def test_where_dropped_sites_and_colluders_can_split_the_mask_graph_nothing_is_sent(world, refused):
+    """14 sites with 4 neighbours each: 3 gone and 1 colluder could leave two parts with a sum each."""
+    w = world(14, degree=4).play("envelopes", silent={"l": "deal", "m": "deal", "n": "deal"})
+    with refused("secagg.dealers_split"):
+        w.sessions["a"].masked(w.requests["a"], w.vectors["a"].copy())
+    w = world(14, degree=4).play("survivors", silent={"l": "masked", "m": "masked", "n": "masked"})
+    with refused("secagg.survivors_split"):
+        w.sessions["a"].confirm(w.requests["a"])
+    two = world(14, degree=4).play("accept", silent={"m": "masked", "n": "masked"})
+    assert np.array_equal(two.coordinator.aggregate(), two.expected(tuple("abcdefghijkl")))
+
+
+def test_a_vector_of_another_length_than_the_plans_does_not_survive(world, refused):
+    w = world(4).play("survivors")
+    short = w.reseal(w.packets["masked"]["d"], lambda body: Masked(39, body.digest)).envelope
+    with refused("secagg.peer_size", naming="d"):
+        w.sessions["a"].confirm(w.reseal(w.requests["a"], lambda body: Survivors((*body.uploads[:3], short))))
 
 
 def test_a_second_result_is_not_accepted(world, refused):
@@ -516,7 +608,7 @@ def test_a_round_is_not_begun_twice_nor_accepted_before_its_sum(world, refused):
     w = world(3).play("result")
     session = w.sessions["a"]
     with refused("secagg.order"):
-        session.begin(w.packets["start"]["a"])
+        w.begin("a", w.packets["start"]["a"])
     with refused("secagg.order"):
         session.accept(b"n" * 32)
     with refused("secagg.order"):

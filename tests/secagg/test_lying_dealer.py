@@ -66,7 +66,7 @@ def test_a_dealer_outside_the_cohort_is_refused_by_sites(world, refused):
         w.requests["a"],
         lambda body: Envelopes((*body.deals, stranger), (*body.ciphertexts, bytes(82))),
     )
-    with refused("secagg.deal_shape", naming="e"):
+    with refused("secagg.not_in_cohort", naming="e"):
         w.sessions["a"].masked(lie, w.vectors["a"].copy())
 
 
@@ -128,10 +128,10 @@ def test_a_wrong_share_in_an_open_names_the_site_and_the_sum_comes_out_without_i
         "mask key": replace(body, key_shares=(wrong,)),
     }
     for lie in lies.values():
-        with refused("secagg.wrong_share", naming="a opened"):
+        with refused("secagg.wrong_opened_share", naming="a opened"):
             w.coordinator.take_open(Packet(w.say(lie, t3, by="a")), site="a")
     for lie in (replace(body, seed_shares=body.seed_shares[1:]), replace(body, key_shares=())):
-        with refused("secagg.bad_open", naming="a"):
+        with refused("secagg.open_shape", naming="a"):
             w.coordinator.take_open(Packet(w.say(lie, t3, by="a")), site="a")
     for name, packet in opens.items():
         w.take("open", name, packet)

@@ -96,7 +96,7 @@ def test_a_weak_mask_key_stops_masking_and_names_its_owner(world, refused, lying
     liar = lying_dealer(world(4).play("start"))
     w, lie = liar.w, liar.hello(mask_key=bytes(32))
     hellos = hellos_with(w, lie)
-    cohort = Packet(w.say(Cohort(tuple(hellos.values())), w.terms.t0))
+    cohort = Packet(w.say(Cohort(tuple(hellos.values()), ()), w.terms.t0))
     parcels = {
         name: decode(w.sessions[name].deal(cohort).envelope, DealParcel, limit_bytes=1 << 20)
         for name in "acd"
@@ -127,7 +127,7 @@ def test_a_key_copied_from_another_site_is_refused_by_both(world, refused, lying
     hellos = [honest, liar.hello(mask_key=body.mask_key)]
     hellos += [w.answer("hello", name, w.requests[name]) for name in "cd"]
     with refused("secagg.duplicate_key"):
-        cohort = Cohort(tuple(packet.envelope for packet in hellos))
+        cohort = Cohort(tuple(packet.envelope for packet in hellos), ())
         w.sessions["a"].deal(Packet(w.say(cohort, w.terms.t0)))
 
 
@@ -138,7 +138,7 @@ def hellos_with(w, lie):
 
 
 def assert_sites_refuse(w, lie, refused, code, *, naming):
-    cohort = Packet(w.say(Cohort(tuple(hellos_with(w, lie).values())), w.terms.t0))
+    cohort = Packet(w.say(Cohort(tuple(hellos_with(w, lie).values()), ()), w.terms.t0))
     for name in "acd":
         with refused(code, naming=naming):
             w.sessions[name].deal(cohort)
@@ -194,7 +194,7 @@ def test_the_coordinators_requests_come_in_order(world, refused):
     for step in ("cohort", "envelopes", "survivors", "confirms", "aggregate", "result"):
         with refused("secagg.order"):
             getattr(world(3).coordinator, step)()
-    w = world(3).play("start")
+    w = world(3).play("cohort")
     with refused("secagg.order"):
         w.coordinator.start()
 
@@ -206,16 +206,17 @@ def test_an_altered_upload_or_one_of_another_length_is_refused(world, refused):
     altered[3] ^= 1
     longer = np.zeros(41, dtype=np.uint32)
     t2 = covers(upload)
+    size, shape, digest = "secagg.upload_size", "secagg.upload_shape", "secagg.upload_digest"
     lies = (
-        Packet(upload.envelope, altered),
-        Packet(upload.envelope, None),
-        Packet(upload.envelope, upload.array[:-1]),
-        Packet(upload.envelope, upload.array.astype(np.int64)),
-        Packet(w.say(Masked(41, vector_digest(longer)), t2, by="a"), longer),
-        Packet(w.say(Masked(41, vector_digest(upload.array)), t2, by="a"), upload.array),
+        (digest, Packet(upload.envelope, altered)),
+        (shape, Packet(upload.envelope, None)),
+        (shape, Packet(upload.envelope, upload.array[:-1])),
+        (shape, Packet(upload.envelope, upload.array.astype(np.int64))),
+        (size, Packet(w.say(Masked(41, vector_digest(longer)), t2, by="a"), longer)),
+        (size, Packet(w.say(Masked(41, vector_digest(upload.array)), t2, by="a"), upload.array)),
     )
-    for lie in lies:
-        with refused("secagg.bad_upload", naming="a"):
+    for code, lie in lies:
+        with refused(code, naming="a"):
             w.coordinator.take_masked(lie, site="a")
     for name in w.sites:
         w.coordinator.take_masked(
@@ -236,7 +237,7 @@ def test_an_accept_of_another_outcome_is_refused(world, refused):
         honest = w.answer("accept", name, request)
         for field, value in lies.items():
             lie = w.reseal(honest, lambda body, field=field, value=value: replace(body, **{field: value}))
-            with refused("secagg.bad_accept", naming=name):
+            with refused(f"secagg.accept_{field}", naming=name):
                 w.take("accept", name, lie)
         w.take("accept", name, honest)
 

@@ -49,7 +49,7 @@ def receiver(w, step):
     """How site b takes a request."""
     session = w.sessions["b"]
     return {
-        "start": session.begin,
+        "start": lambda packet: w.begin("b", packet),
         "cohort": session.deal,
         "envelopes": lambda packet: session.masked(packet, w.vectors["b"].copy()),
         "survivors": session.confirm,

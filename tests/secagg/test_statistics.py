@@ -133,7 +133,7 @@ def key_streams(world, contexts, *, n=5, words=64):
             keys = AttemptKeys.generate(Stream(derive(b"e" * 32, "", site)).bytes)
             assert keys.mask.public == hellos[site].body.mask_key
             peers = [site, *(name for name in w.sites if name != site)]
-            masks = all_masks(keys, w.terms.context, hellos, site=site, dealers=w.sites)
+            masks = all_masks(keys, w.terms.context, hellos, site=site, peers=peers[1:])
             for peer, mask in zip(peers, masks, strict=True):
                 stream = np.zeros(words, dtype=np.uint32)
                 apply_masks(stream, [Mask(key=mask.key, subtract=False)])

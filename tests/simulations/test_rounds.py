@@ -7,9 +7,12 @@ from federations import make_known_site, update_of
 from wardround_client.policy import SitePolicy
 from wardround_client.site import open_ledger
 from wardround_common.aggregate import Aggregation
-from wardround_common.messages import EXCHANGES
+from wardround_common.messages import EXCHANGES as ALL_EXCHANGES
 from wardround_common.state import initial_state
+from wardround_server.observer import Silent
 from wardround_simulations.grid import FIRST_NODE
+
+EXCHANGES = ALL_EXCHANGES[:6]
 
 
 def ledger_of(world, site):
@@ -21,21 +24,31 @@ def ledger_of(world, site):
     )
 
 
-class Losing:
-    """A wire that loses replies: (round, exchange) -> nodes. Rounds are counted by START."""
+class Losing(Silent):
+    """A wire that loses messages, and the observer that tells it where the study stands.
 
-    def __init__(self, losses, *, leg="reply"):
-        self.losses, self.leg, self.rounds, self.lost = losses, leg, 0, []
-        self.seen = set()
+    ``losses``: (round, exchange) -> nodes, in the first attempt only; at most ``times`` each.
+    """
+
+    def __init__(self, losses, *, leg="reply", times=10**9, attempts=(1,)):
+        self.losses, self.leg, self.attempts = losses, leg, attempts
+        self.left = {(*where, node): times for where, nodes in losses.items() for node in nodes}
+        self.record, self.started = None, []
+
+    def exchange_began(self, record, exchange, sites):
+        self.record = record
 
     def __call__(self, leg, node, message_type, data):
-        exchange = message_type.split(".")[1]
-        if exchange == "start" and leg == "request" and node == FIRST_NODE:
-            self.rounds += 1
-        if leg == self.leg and node - FIRST_NODE in self.losses.get((self.rounds, exchange), ()):
-            self.lost.append((self.rounds, exchange, node))
+        where = (self.record.number, message_type.split(".")[1], node - FIRST_NODE)
+        if leg == "request" and where[1] == "start":
+            self.started.append((self.record.number, self.record.attempts, node - FIRST_NODE))
+        if leg == self.leg and self.record.attempts in self.attempts and self.left.get(where, 0) > 0:
+            self.left[where] -= 1
             return None
         return data
+
+    def run(self, world):
+        return world.run(wire=self, observer=self)
 
 
 def mean_of(plan, state, sites):
@@ -67,7 +80,7 @@ def test_the_aggregate_is_the_weighted_mean_within_the_quantisers_bound(world, n
 def test_drops_after_any_exchange_are_borne_within_the_round(world, n, max_colluders, dropped, exchange, leg):
     small = world(n, max_colluders=max_colluders, rounds=1)
     plan, names = small.federation.plan, small.federation.names
-    outcome = small.run(wire=Losing({(1, exchange): dropped}, leg=leg))
+    outcome = Losing({(1, exchange): dropped}, leg=leg).run(small)
     record = outcome.records[0]
     assert record.void == ""
     if (n, exchange) == (10, "start"):  # seven sites of whom three may collude are refused by the sites
@@ -86,51 +99,139 @@ def test_drops_after_any_exchange_are_borne_within_the_round(world, n, max_collu
     assert error <= bound(plan, survivors) + np.abs(outcome.state.vector).max() * 2.0**-22
 
 
-def test_a_site_without_accept_sits_out_and_the_others_go_on(world):
+def spent_rounds(small, site):
+    ledger = ledger_of(small, site)
+    assert ledger.verify() > 0
+    rounds = [spend.round for spend in ledger.spends("test")]
+    ledger.shut()
+    return rounds
+
+
+def assert_sum_of_all(small, outcome):
+    """One TRAIN round led to the mean of what all sites trained once."""
+    plan, names = small.federation.plan, small.federation.names
+    state = initial_state(plan)
+    got = outcome.state.vector.astype(np.float64) - state.vector
+    assert np.abs(got - mean_of(plan, state, names)).max() < 1e-5
+
+
+def test_a_site_without_accept_is_led_back_by_links_and_takes_part_again(world):
     small = world(5)
-    outcome = small.run(wire=Losing({(1, "confirms"): (1,)}))
+    outcome = Losing({(1, "confirms"): (1,)}).run(small)
     assert [record.void for record in outcome.records] == ["", "", "", ""]
-    assert "birch" in outcome.records[0].survivors
+    assert outcome.records[0].accepted == ("alder", "cedar", "doum", "elm")
     for record in outcome.records[1:]:
-        assert record.survivors == ("alder", "cedar", "doum", "elm")
-        assert ("start", str(FIRST_NODE + 1), "secagg.start_state") in record.refusals
+        assert record.survivors == record.accepted == ("alder", "birch", "cedar", "doum", "elm")
+        assert record.refusals == []
 
 
-@pytest.mark.parametrize("exchange", ["envelopes", "survivors", "confirms"])
-def test_at_three_a_drop_between_masked_and_open_voids_the_round_and_the_run_goes_on(world, exchange):
+def test_a_site_that_was_away_for_rounds_is_led_back_over_all_of_them(world):
+    small = world(5, rounds=4)
+    wire = Losing({(2, "start"): (1,), (3, "start"): (1,)}, leg="request")
+    outcome = wire.run(small)
+    taking_part = [len(record.survivors) for record in outcome.records]
+    assert taking_part == [5, 4, 4, 5, 5]
+    assert spent_rounds(small, "birch") == [1, 4, 5]
+
+
+@pytest.mark.parametrize("exchange", ["envelopes", "survivors"])
+def test_at_three_a_site_silent_between_masked_and_open_comes_back_in_a_second_attempt(world, exchange):
+    small = world(3, rounds=1)
+    outcome = Losing({(1, exchange): (1,)}).run(small)
+    assert [(record.void, record.attempts) for record in outcome.records] == [("", 2), ("", 1)]
+    assert_sum_of_all(small, outcome)
+    assert all(spent_rounds(small, site) == [1, 2] for site in small.federation.names)
+
+
+@pytest.mark.parametrize("exchange", ["confirms", "result"])
+def test_at_three_a_lost_open_or_accept_is_asked_for_again(world, exchange):
+    small = world(3, rounds=1)
+    outcome = Losing({(1, exchange): (1,)}, times=2).run(small)
+    assert [(record.void, record.attempts) for record in outcome.records] == [("", 1), ("", 1)]
+    assert outcome.records[0].accepted == small.federation.names
+    assert_sum_of_all(small, outcome)
+
+
+def test_at_three_an_open_that_never_comes_makes_the_round_void_and_the_run_goes_on(world):
     small = world(3)
-    outcome = small.run(wire=Losing({(2, exchange): (1,)}))
-    voids = [bool(record.void) for record in outcome.records]
-    assert voids == [False, True, False, False]
+    outcome = Losing({(2, "confirms"): (1,)}).run(small)
+    assert [record.void for record in outcome.records] == ["", "secagg.too_few_opens", "", ""]
     assert outcome.records[1].attempts == 1
     assert outcome.state.updates == 2
-    for site in small.federation.names:
-        ledger = ledger_of(small, site)
-        assert [spend.round for spend in ledger.spends("test")] == [1, 2, 3, 4]
-        assert ledger.verify() > 0
-        ledger.shut()
+    assert all(spent_rounds(small, site) == [1, 2, 3, 4] for site in small.federation.names)
 
 
-@pytest.mark.parametrize("exchange", ["start", "cohort"])
-def test_a_failure_before_masked_is_retried_with_the_same_update_and_one_spend(world, exchange):
+def test_a_site_that_dies_for_good_is_waited_for_until_the_deadline_and_two_voids_pause(world):
+    small = world(3, rounds=5)
+    gone = {(2, "envelopes"): (1,), (2, "abandon"): (1,), (2, "start"): (1,), (3, "start"): (1,)}
+    wire = Losing(gone, attempts=range(1, 9))
+    wire.left[2, "start", 1] = 0
+    original = wire.exchange_began
+
+    def die(record, exchange, sites):
+        if exchange == "envelopes" and record.number == 2:
+            wire.left[2, "start", 1] = 10**9
+        original(record, exchange, sites)
+
+    wire.exchange_began = die
+    outcome = wire.run(small)
+    assert [record.void for record in outcome.records] == ["", *2 * ["secagg.cohort_too_small"]]
+    assert [record.attempts for record in outcome.records] == [1, 2, 1]
+    assert outcome.paused == "secagg.cohort_too_small"
+    assert len([start for start in wire.started if start == (3, 1, 1)]) > 5
+    assert outcome.releasable
+    assert outcome.accepted_by == small.federation.names
+
+
+def test_a_failed_attempt_that_too_few_abort_is_not_retried(world):
     small = world(3, rounds=1)
-    wire = Losing({(1, exchange): (1,)})
-    outcome = small.run(wire=wire)
+    wire = Losing({(1, "envelopes"): (1,), (1, "abandon"): (0, 1)})
+    outcome = wire.run(small)
+    assert (outcome.records[0].void, outcome.records[0].attempts) == ("secagg.too_few_aborts", 1)
+    assert outcome.state.updates == 0
+    assert not outcome.releasable
+
+
+def test_a_site_whose_own_abort_is_missing_refuses_the_retry_and_is_asked_for_it(world):
+    small = world(5, rounds=1)
+    outcome = Losing({(1, "envelopes"): (1, 2), (1, "abandon"): (1, 2)}, times=1).run(small)
     record = outcome.records[0]
-    assert (record.void, record.attempts) == ("", 2)
-    state = initial_state(small.federation.plan)
-    got = outcome.state.vector.astype(np.float64) - state.vector
-    wanted = mean_of(small.federation.plan, state, small.federation.names)
-    assert np.abs(got - wanted).max() < 1e-5
-    ledger = ledger_of(small, "birch")
-    assert [spend.round for spend in ledger.spends("test")] == [1, 2]
-    ledger.shut()
+    assert (record.void, record.attempts, record.survivors) == ("", 3, small.federation.names)
+    for site in ("birch", "cedar"):
+        assert ("envelopes", site, "secagg.not_aborted") in record.refusals
+    assert_sum_of_all(small, outcome)
+    assert all(spent_rounds(small, site) == [1, 2] for site in small.federation.names)
+
+
+def test_a_failure_before_masked_is_retried_with_the_same_update_and_one_spend(world):
+    small = world(3, rounds=1)
+    outcome = Losing({(1, "cohort"): (1,)}).run(small)
+    assert (outcome.records[0].void, outcome.records[0].attempts) == ("", 2)
+    assert_sum_of_all(small, outcome)
+    assert spent_rounds(small, "birch") == [1, 2]
+
+
+@pytest.mark.parametrize("leg", ["request", "reply"])
+def test_a_missing_site_is_waited_for_within_the_first_attempt(world, leg):
+    small = world(3, rounds=1)
+    outcome = Losing({(1, "start"): (1,)}, times=4, leg=leg).run(small)
+    assert (outcome.records[0].void, outcome.records[0].attempts) == ("", 1)
+    assert_sum_of_all(small, outcome)
+    assert spent_rounds(small, "birch") == [1, 2]
+
+
+def test_a_cohort_that_sites_find_too_small_is_larger_in_the_next_attempt(world):
+    small = world(10, max_colluders=3, rounds=1)
+    outcome = Losing({(1, "start"): (0, 4, 7)}, times=3, attempts=(1, 2)).run(small)
+    record = outcome.records[0]
+    assert ("cohort", "birch", "secagg.too_many_colluders") in record.refusals
+    assert (record.void, record.attempts, len(record.survivors)) == ("", 2, 10)
 
 
 def test_two_void_rounds_in_a_row_pause_the_study(world):
     small = world(3, rounds=5)
-    outcome = small.run(wire=Losing({(2, "survivors"): (0,), (3, "survivors"): (2,)}))
-    assert outcome.paused == "secagg.too_few_confirms"
+    outcome = Losing({(2, "confirms"): (0,), (3, "confirms"): (2,)}).run(small)
+    assert outcome.paused == "secagg.too_few_opens"
     assert [record.number for record in outcome.records] == [1, 2, 3]
     assert outcome.counts is None
 

@@ -4,7 +4,18 @@ Privacy: only masked vectors and shares of one-attempt secrets leave; see ``sess
 """
 
 from wardround_client.secagg.announcement import Announcement, read_start
-from wardround_client.secagg.record import AcceptedRound, ProtocolRecord
+from wardround_client.secagg.links import follow
+from wardround_client.secagg.record import ProtocolRecord
+from wardround_client.secagg.rows import AcceptedRound
 from wardround_client.secagg.session import SiteSession
+from wardround_client.secagg.vault import Vault
 
-__all__ = ["AcceptedRound", "Announcement", "ProtocolRecord", "SiteSession", "read_start"]
+__all__ = [
+    "AcceptedRound",
+    "Announcement",
+    "ProtocolRecord",
+    "SiteSession",
+    "Vault",
+    "follow",
+    "read_start",
+]

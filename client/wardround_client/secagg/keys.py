@@ -89,18 +89,24 @@ def all_masks(
     hellos: Mapping[str, Opened[Hello]],
     *,
     site: str,
-    dealers: Iterable[str],
+    peers: Iterable[str],
 ) -> list[Mask]:
-    """3: the self mask, and one mask for each other dealer.
+    """3: the self mask, and one mask for each peer.
+
+    Args:
+        keys: Of this attempt.
+        context: The attempt.
+        hellos: Of the cohort.
+        site: This site.
+        peers: Its neighbours in the mask graph that dealt.
 
     Raises:
         SecAggError: ``secagg.weak_key`` naming the peer.
     """
     masks = [self_mask(keys.seed, context, site=site)]
-    for peer in dealers:
-        if peer != site:
-            secret = keys.mask.agree(hellos[peer].body.mask_key, peer=peer)
-            masks.append(pair_mask(secret, context, site=site, peer=peer))
+    for peer in peers:
+        secret = keys.mask.agree(hellos[peer].body.mask_key, peer=peer)
+        masks.append(pair_mask(secret, context, site=site, peer=peer))
     return masks
 
 

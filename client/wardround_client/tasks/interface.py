@@ -40,10 +40,12 @@ class RuntimeFlags:
     Args:
         device: torch's name of the device.
         physical_batch: Rows per forward pass.
+        threads: How many make the masks.
     """
 
     device: str = "cpu"
     physical_batch: int = 64
+    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

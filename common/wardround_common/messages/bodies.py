@@ -1,7 +1,8 @@
 """What each message of a round says, and how long it may be.
 
-A round has six exchanges; each is a request of the coordinator and the reply of a site. ``TABLE`` lists the
-twelve messages in that order with the number of the exchange, the type on the wire and the byte limit.
+A round has six exchanges; each is a request of the coordinator and the reply of a site. A seventh, ABANDON
+and ABORT, closes an attempt that failed. ``TABLE`` lists the fourteen messages in that order with the number
+of the exchange, the type on the wire and the byte limit.
 
 Not here: who sent it, in which round, and the signature (``envelope``); whether what it says is acceptable
 (``secagg`` of the site and of the coordinator).
@@ -36,9 +37,14 @@ Kind: TypeAlias = Literal["train", "evaluate"]
 MessageType: TypeAlias = Literal[
     "start", "hello", "cohort", "deal", "envelopes", "masked",
     "survivors", "confirm", "confirms", "open", "result", "accept",
+    "abandon", "abort",
 ]  # fmt: skip
 
 SHARE_BYTES: Final = 33
+MESSAGE_LIMIT_BYTES: Final = 1 << 26
+"""No message is longer, whatever the number of sites; arrays travel beside messages."""
+MAX_LINKS: Final = 100
+"""A site that missed more rounds than this in a row cannot rejoin the study."""
 CIPHERTEXT_BYTES: Final = 2 * SHARE_BYTES + 16
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -53,7 +59,7 @@ class Body(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class Start(Body, frozen=True):
-    """1, coordinator: the round begins."""
+    """1, coordinator: the round begins. The state itself travels beside it where there are links."""
 
     roster: bytes
     """The roster as the authority signed it."""
@@ -61,6 +67,10 @@ class Start(Body, frozen=True):
     """Digest of the state that the round starts from."""
     accepts: tuple[bytes, ...]
     """ACCEPT envelopes of the last round."""
+    links: tuple[tuple[bytes, ...], ...]
+    """For a site that missed rounds: ACCEPT envelopes of each of them, oldest round first."""
+    hello: bytes
+    """The last HELLO that this site sent, as the coordinator has it; empty where it has none."""
 
 
 class Hello(Body, frozen=True):
@@ -74,9 +84,11 @@ class Hello(Body, frozen=True):
 
 
 class Cohort(Body, frozen=True):
-    """2, coordinator: everybody's HELLO."""
+    """2, coordinator: everybody's HELLO, and who has closed the attempts before."""
 
     hellos: tuple[bytes, ...]
+    aborts: tuple[bytes, ...]
+    """ABORT envelopes of the round's earlier attempts, by attempt and name in ascending order."""
 
 
 class Deal(Body, frozen=True):
@@ -138,10 +150,16 @@ class Open(Body, frozen=True):
 
 
 class Result(Body, frozen=True):
-    """6, coordinator: length and digest of the sum, which travels beside it."""
+    """6, coordinator: length and digest of the sum.
+
+    The sum travels beside it; under ``verify = full`` the masked vectors of all survivors do instead, one
+    after the other.
+    """
 
     size: Size
     digest: Digest
+    opens: tuple[bytes, ...]
+    """OPEN envelopes of at least t survivors under ``verify = full``; else none."""
 
 
 class Accept(Body, frozen=True):
@@ -152,25 +170,41 @@ class Accept(Body, frozen=True):
     next: Digest
 
 
+class Abandon(Body, frozen=True):
+    """A, coordinator: the attempt failed; will you ever open it?"""
+
+
+class Abort(Body, frozen=True):
+    """A, site: "I have not opened this attempt and never will". Covers no transcript."""
+
+
+NO_TRANSCRIPT: Final = bytes(32)
+"""What ABANDON and ABORT cover in place of a transcript: they hold whatever view of the attempt one has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One message of the protocol; for n sites it has at most fixed + n (per_site + n per_pair) bytes."""
+    """One message of the protocol, and the longest that it may be: see ``limit_bytes``."""
 
     exchange: int
     type: MessageType
     fixed: int
     per_site: int
     per_pair: int = 0
+    rounds: int = 0
+    """How many rounds' ACCEPTs of all sites it may carry besides."""
 
     def limit_bytes(self, sites: int) -> int:
         """The longest that this message may be in a study of ``sites`` sites."""
-        return self.fixed + sites * (self.per_site + sites * self.per_pair)
+        accepts = sites * (384 + 48 * sites)
+        longest = self.fixed + sites * (self.per_site + sites * self.per_pair) + self.rounds * accepts
+        return min(longest, MESSAGE_LIMIT_BYTES)
 
 
 TABLE: Final[Mapping[type[Body], Row]] = {
-    Start: Row(1, "start", 512 + SIGNED_LIMIT_BYTES, 384, 48),
+    Start: Row(1, "start", 1024 + SIGNED_LIMIT_BYTES, 0, rounds=1 + MAX_LINKS),
     Hello: Row(1, "hello", 512, 0),
-    Cohort: Row(2, "cohort", 512, 512),
+    Cohort: Row(2, "cohort", 512, 512 + 4 * 384),
     Deal: Row(2, "deal", 512, 128),
     Envelopes: Row(3, "envelopes", 512, 512, 128),
     Masked: Row(3, "masked", 512, 0),
@@ -178,8 +212,10 @@ TABLE: Final[Mapping[type[Body], Row]] = {
     Confirm: Row(4, "confirm", 512, 0),
     Confirms: Row(5, "confirms", 512, 512),
     Open: Row(5, "open", 512, 48),
-    Result: Row(6, "result", 512, 0),
+    Result: Row(6, "result", 512, 512, 48),
     Accept: Row(6, "accept", 512, 48),
+    Abandon: Row(7, "abandon", 512, 0),
+    Abort: Row(7, "abort", 512, 0),
 }
 PARCEL: Final = Row(2, "deal", 1024, 256)
 EXCHANGES: Final[tuple[MessageType, ...]] = (
@@ -189,5 +225,6 @@ EXCHANGES: Final[tuple[MessageType, ...]] = (
     "survivors",
     "confirms",
     "result",
+    "abandon",
 )
-"""The coordinator's six requests, in order."""
+"""The coordinator's requests: six of a round in order, and the one that closes a failed attempt."""

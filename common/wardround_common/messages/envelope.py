@@ -33,7 +33,15 @@ from msgspec import Meta, Struct
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError
 from wardround_common.identity import SigningKey, verify
-from wardround_common.messages.bodies import TABLE, Accept, Body, Digest, Kind, MessageType
+from wardround_common.messages.bodies import (
+    NO_TRANSCRIPT,
+    TABLE,
+    Abort,
+    Body,
+    Digest,
+    Kind,
+    MessageType,
+)
 from wardround_common.plan_parts import Name
 from wardround_common.trust import COORDINATOR, Roster, Signature
 
@@ -158,26 +166,50 @@ class Wire:
         """
         envelope = peek(data, body, sites=len(self.sites))
         check_context(envelope, self.context)
-        if envelope.sender != sender if sender is not None else envelope.sender == COORDINATOR:
-            raise _refuse("other_sender", f"expected {sender or 'a site'}, got {envelope.sender}")
+        self._check_sender(envelope, sender)
         if envelope.transcript != transcript:
             raise _refuse(
                 "other_transcript", f"{envelope.sender} signed another history of this attempt than ours"
             )
         return self._verified(envelope, data, body)
 
-    def open_accept(self, data: bytes) -> Opened[Accept]:
-        """Verify a site's ACCEPT of any round of this study, whatever its transcript.
+    def open_past(self, data: bytes, body: type[B], *, sender: str | None = None) -> Opened[B]:
+        """Verify a site's message of any round of this study, whatever its transcript.
+
+        Args:
+            data: Bytes from anywhere.
+            body: The message expected.
+            sender: Who must have sent it; None: any site of the plan.
 
         Raises:
             ProtocolError: As ``open``.
         """
-        envelope = peek(data, Accept, sites=len(self.sites))
+        envelope = peek(data, body, sites=len(self.sites))
         if envelope.plan_digest != self.context.plan_digest:
             raise _refuse("other_plan", "the message belongs to another plan")
-        if envelope.sender == COORDINATOR:
-            raise _refuse("other_sender", "expected a site, got the coordinator")
-        return self._verified(envelope, data, Accept)
+        self._check_sender(envelope, sender)
+        return self._verified(envelope, data, body)
+
+    def open_abort(self, data: bytes) -> Opened[Abort]:
+        """Verify a site's ABORT of an earlier attempt at this round.
+
+        Raises:
+            ProtocolError: As ``open``; ``message.other_attempt`` where the attempt is not an earlier one.
+        """
+        envelope = peek(data, Abort, sites=len(self.sites))
+        check_context(envelope, msgspec.structs.replace(self.context, attempt=envelope.attempt))
+        if envelope.attempt >= self.context.attempt:
+            raise _refuse(
+                "other_attempt", f"expected one before {self.context.attempt}, got {envelope.attempt}"
+            )
+        self._check_sender(envelope, None)
+        if envelope.transcript != NO_TRANSCRIPT:
+            raise _refuse("other_transcript", f"{envelope.sender} bound its ABORT to a view of the attempt")
+        return self._verified(envelope, data, Abort)
+
+    def _check_sender(self, envelope: Envelope, sender: str | None) -> None:
+        if envelope.sender != sender if sender is not None else envelope.sender == COORDINATOR:
+            raise _refuse("other_sender", f"expected {sender or 'a site'}, got {envelope.sender}")
 
     def _verified(self, envelope: Envelope, data: bytes, body: type[B]) -> Opened[B]:
         if envelope.sender not in self.sites and envelope.sender != COORDINATOR:

@@ -29,19 +29,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from wardround_common.messages import RoundContext
+from wardround_common.plan_parts import CipherName
 from wardround_common.secagg.ring import Ring
 from wardround_common.streams import derive
 
 VECTOR: Final = "vector"
 """Label of the one vector that a round sums."""
 
-CipherName: TypeAlias = Literal["aes-256-ctr", "chacha20"]
 
 _PIECE_BYTES: Final = 1 << 17
 _ZEROS: Final = memoryview(bytes(_PIECE_BYTES))

@@ -4,7 +4,7 @@ A secret is the value at 0 of a random polynomial of degree t - 1; site number x
 Any t shares give the secret, fewer give nothing.
 
 Not here: whether a share is the one that was dealt (``commitments``), and what to do when shares do not fit
-together (``wardround_server.secagg.recovery``).
+together (``wardround_common.secagg.recovery``).
 
 Rules:
 

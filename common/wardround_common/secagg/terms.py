@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wardround_common.messages import RoundContext, Wire
+from wardround_common.plan_parts import CipherName
 from wardround_common.secagg import transcript
-from wardround_common.secagg.masks import CipherName
-from wardround_common.secagg.ring import WORDS, Word
+from wardround_common.secagg.ring import Word
 from wardround_common.trust import Roster
 
 
@@ -28,7 +28,9 @@ class RoundTerms:
         state: Digest of the state that the round starts from.
         size: P, the length of the vector that is summed.
         word: The type of its words.
-        cipher: What masks are made with.
+        cipher: Of the masks.
+        degree: Of the mask graph.
+        verify_full: Whether RESULT carries all masked vectors, so that every site recomputes the sum.
     """
 
     context: RoundContext
@@ -37,8 +39,10 @@ class RoundTerms:
     minimum_cohort: int
     state: bytes
     size: int
-    word: Word = WORDS[32]
-    cipher: CipherName = "aes-256-ctr"
+    word: Word
+    cipher: CipherName
+    degree: int
+    verify_full: bool
 
     @property
     def wire(self) -> Wire:

@@ -3,6 +3,7 @@
 Privacy: sees masked vectors, shares of one-attempt secrets, and the sum.
 """
 
+from wardround_server.secagg.abandoning import FailedAttempt
 from wardround_server.secagg.session import CoordinatorSession
 
-__all__ = ["CoordinatorSession"]
+__all__ = ["CoordinatorSession", "FailedAttempt"]

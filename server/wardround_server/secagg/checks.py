@@ -12,16 +12,22 @@ References: ARCHITECTURE.md, "A round, message by message".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from wardround_common.messages import Deal, Hello, Masked, Open, Opened
+from wardround_common.messages import Accept, Deal, Hello, Masked, Opened
 from wardround_common.secagg.agreement import check_public
-from wardround_common.secagg.commitments import Secret, ciphertext_digest, commit_share
+from wardround_common.secagg.commitments import ciphertext_digest
 from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring, is_vector, vector_digest
-from wardround_common.secagg.shamir import is_share
 from wardround_common.secagg.terms import RoundTerms
-from wardround_server.secagg.unmasking import Opening
+
+
+def check_sender(site: str, asked: Iterable[str], answered: Mapping[str, object]) -> None:
+    """Any: a site that was asked, and has not answered."""
+    if site not in asked:
+        raise refuse("not_asked", f"{site} was not asked in this exchange")
+    if site in answered:
+        raise refuse("answered_twice", f"{site} has answered already")
 
 
 def check_hello(hello: Opened[Hello], terms: RoundTerms, others: Mapping[str, Opened[Hello]]) -> None:
@@ -46,26 +52,30 @@ def check_deal(deal: Opened[Deal], ciphertexts: tuple[bytes, ...], members: tupl
 
 
 def check_upload(upload: Opened[Masked], array: object, *, terms: RoundTerms) -> Ring:
-    """3: the vector that was signed, of the right length."""
-    if not is_vector(array, terms.size, terms.word) or upload.body.size != terms.size:
-        raise refuse("bad_upload", f"{upload.sender}: expected a {terms.word} vector of {terms.size} numbers")
+    """3: the vector that was signed, of the right length and type."""
+    size, word = terms.size, terms.word
+    if upload.body.size != size:
+        raise refuse("upload_size", f"{upload.sender} signed {upload.body.size} numbers, expected {size}")
+    if not is_vector(array, size, word):
+        raise refuse("upload_shape", f"{upload.sender}: expected {size} numbers of {word} beside MASKED")
     if vector_digest(array) != upload.body.digest:
-        raise refuse("bad_upload", f"the vector of {upload.sender} is not the one that it signed")
+        raise refuse("upload_digest", f"the vector of {upload.sender} is not the one that it signed")
     return array
 
 
-def check_open(opened: Opened[Open], opening: Opening) -> None:
-    """5: one share per dealer, each opening the commitment that its dealer signed."""
-    _check_shares("seed", opening.survivors, opened.body.seed_shares, opening, holder=opened.sender)
-    _check_shares("mask key", opening.dropped, opened.body.key_shares, opening, holder=opened.sender)
+def check_total(total: object, *, terms: RoundTerms) -> Ring:
+    """3: a checkpoint of the sum, of the right length and type."""
+    if not is_vector(total, terms.size, terms.word):
+        raise refuse("upload_shape", f"expected a sum of {terms.size} numbers of {terms.word}")
+    return total
 
 
-def _check_shares(
-    of: Secret, dealers: tuple[str, ...], shares: tuple[bytes, ...], opening: Opening, *, holder: str
-) -> None:
-    if len(shares) != len(dealers):
-        raise refuse("bad_open", f"{holder}: expected {len(dealers)} shares of a {of}, got {len(shares)}")
-    for dealer, share in zip(dealers, shares, strict=True):
-        found = commit_share(opening.t1, of=of, dealer=dealer, holder=holder, share=share)
-        if not is_share(share) or found != opening.commitment(of, dealer=dealer, holder=holder):
-            raise refuse("wrong_share", f"{holder} opened a share of {dealer}'s {of} that was not dealt")
+def check_accept(accept: Opened[Accept], expected: Accept) -> None:
+    """6: the round as the coordinator itself computed it."""
+    site, body = accept.sender, accept.body
+    if body.survivors != expected.survivors:
+        raise refuse("accept_survivors", f"{site} accepted a sum over other sites than those that survived")
+    if body.start != expected.start:
+        raise refuse("accept_start", f"{site} accepted a round from another start than this one's")
+    if body.next != expected.next:
+        raise refuse("accept_next", f"{site} accepted another outcome than the coordinator computed")

@@ -10,11 +10,13 @@ Rules:
 * A reply that is refused changes nothing: its sender simply has not answered. Replies that never come are no
   error; too few of them are, when the exchange is closed.
 * Uploads are added as they arrive; one accumulator is held, never an array per site.
-* The coordinator needs no secret of its own to add: it signs, so that a site knows whom it answers.
+* The coordinator needs no secret of its own to add: it signs, so that a site knows whom it answers. The same
+  replies give the same requests, byte for byte: an attempt is resumed by taking its replies again.
 * ``retryable`` of an error says whether another attempt is free: it is until ENVELOPES have been handed out
-  (``may_have_masked``); from then on a site may have sent its vector, and the round is void.
+  (``may_have_masked``). From then on a site may have sent its vector, and another attempt needs ABORTs
+  (``failed``); once CONFIRMS have been handed out (``may_be_opened``) there is none.
 
-Not here: the network, deadlines, state and checkpoints (``rounds``); what sites check (``wardround_client``).
+Not here: the network, deadlines and the journal (``rounds``); what sites check (``wardround_client``).
 
 Privacy: ``aggregate`` is the sum over at least t sites; nothing here sees less than a sum.
 
@@ -23,16 +25,16 @@ References: ARCHITECTURE.md, "A round, message by message"; Bonawitz et al. 2017
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum, auto
 from typing import TypeVar
 
 import numpy as np
 
 from wardround_common.canonical import decode
+from wardround_common.errors import SecAggError
 from wardround_common.messages import (
     PARCEL,
-    Accept,
     Body,
     Cohort,
     Confirm,
@@ -55,8 +57,10 @@ from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring, vector_digest
 from wardround_common.secagg.terms import RoundTerms
 from wardround_common.secagg.thresholds import threshold
+from wardround_common.secagg.unmasking import Opening, check_open, unmask
 from wardround_server.secagg import checks
-from wardround_server.secagg.unmasking import Opening, unmask
+from wardround_server.secagg.abandoning import FailedAttempt
+from wardround_server.secagg.acceptance import Acceptance
 
 B = TypeVar("B", bound=Body)
 
@@ -78,10 +82,10 @@ class CoordinatorSession:
         terms: What the round is about.
         signer: The coordinator's name (``trust.COORDINATOR``) and identity key.
         roster: The roster in ``terms`` as the authority signed it.
-        accepts: The ACCEPT envelopes of the last round that ended, at most one per site.
+        accepts: The ACCEPT envelopes of the last round that was accepted, at most one per site.
 
     Attributes:
-        blamed: Sites that provably broke the protocol without the attempt failing at once, and the code why.
+        blamed: Sites that provably broke the protocol, with a message that they signed, and the code why.
     """
 
     def __init__(
@@ -89,7 +93,8 @@ class CoordinatorSession:
     ) -> None:
         self._terms = terms
         self._signer = signer
-        self._start = Start(roster, terms.state, tuple(accepts))
+        self._roster = roster
+        self._accepts = tuple(accepts)
         self._phase = _Phase.NEW
         self._hellos: dict[str, Opened[Hello]] = {}
         self._deals: dict[str, Opened[Deal]] = {}
@@ -97,15 +102,24 @@ class CoordinatorSession:
         self._uploads: dict[str, Opened[Masked]] = {}
         self._confirmed: dict[str, Opened[Confirm]] = {}
         self._opened: dict[str, Opened[Open]] = {}
-        self._accepted: dict[str, Opened[Accept]] = {}
         self._accumulator: Ring = np.zeros(terms.size, dtype=terms.word)
         self.blamed: dict[str, str] = {}
 
-    def start(self) -> Packet:
-        """1: START, the same for all sites of the plan."""
-        self._expect(_Phase.NEW)
-        self._phase = _Phase.HELLO
-        return self._packet(self._start, self._terms.t0)
+    def start(
+        self, *, links: tuple[tuple[bytes, ...], ...] = (), hello: bytes = b"", state: Ring | None = None
+    ) -> Packet:
+        """1: START, for one site.
+
+        Args:
+            links: ACCEPTs of each round that the site missed, oldest first.
+            hello: The last HELLO that the site sent.
+            state: What the round starts from, packed; for a site that missed rounds.
+        """
+        if self._phase == _Phase.NEW:
+            self._phase = _Phase.HELLO
+        self._expect(_Phase.HELLO)
+        body = Start(self._roster, self._terms.state, self._accepts, links, hello)
+        return self._packet(body, self._terms.t0, array=state)
 
     def take_hello(self, reply: Packet, *, site: str | None = None) -> str:
         """1: a HELLO; returns who sent it.
@@ -120,13 +134,16 @@ class CoordinatorSession:
         """
         self._expect(_Phase.HELLO)
         hello = self._terms.wire.open(reply.envelope, Hello, transcript=self._terms.t0, sender=site)
-        self._check_sender(hello.sender, self._terms.sites, self._hellos)
+        checks.check_sender(hello.sender, self._terms.sites, self._hellos)
         checks.check_hello(hello, self._terms, self._hellos)
         self._hellos[hello.sender] = hello
         return hello.sender
 
-    def cohort(self) -> dict[str, Packet]:
+    def cohort(self, aborts: Iterable[bytes] = ()) -> dict[str, Packet]:
         """2: COHORT, to everybody who said HELLO.
+
+        Args:
+            aborts: The ABORT envelopes of earlier attempts at this round, by attempt and name.
 
         Raises:
             SecAggError: ``secagg.cohort_too_small``.
@@ -138,7 +155,7 @@ class CoordinatorSession:
         self._t = threshold(len(self._members))
         self._t1 = transcript.t1(self._terms.t0, self._hellos)
         self._phase = _Phase.DEAL
-        packet = self._packet(Cohort(_data(self._hellos)), self._terms.t0)
+        packet = self._packet(Cohort(_data(self._hellos), tuple(aborts)), self._terms.t0)
         return dict.fromkeys(self._members, packet)
 
     def take_deal(self, reply: Packet, *, site: str) -> str:
@@ -151,7 +168,7 @@ class CoordinatorSession:
         self._expect(_Phase.DEAL)
         parcel = decode(reply.envelope, DealParcel, limit_bytes=PARCEL.limit_bytes(len(self._terms.sites)))
         deal = self._terms.wire.open(parcel.envelope, Deal, transcript=self._t1, sender=site)
-        self._check_sender(site, self._members, self._deals)
+        checks.check_sender(site, self._members, self._deals)
         checks.check_deal(deal, parcel.ciphertexts, self._members)
         self._deals[site] = deal
         self._ciphertexts[site] = parcel.ciphertexts
@@ -179,15 +196,38 @@ class CoordinatorSession:
 
         Raises:
             ProtocolError: The message itself, or ``secagg.order``, ``secagg.not_asked``,
-                ``secagg.answered_twice``, ``secagg.bad_upload``.
+                ``secagg.answered_twice``, ``secagg.upload_size``, ``secagg.upload_shape``,
+                ``secagg.upload_digest``.
         """
         self._expect(_Phase.MASKED)
         upload = self._terms.wire.open(reply.envelope, Masked, transcript=self._t2, sender=site)
-        self._check_sender(site, self._deals, self._uploads)
+        checks.check_sender(site, self._deals, self._uploads)
         vector = checks.check_upload(upload, reply.array, terms=self._terms)
         np.add(self._accumulator, vector, out=self._accumulator)
         self._uploads[site] = upload
         return site
+
+    def checkpoint(self) -> tuple[dict[str, bytes], Ring]:
+        """3: the MASKED envelopes taken, by site, and the sum of their vectors; for ``restore``."""
+        self._expect(_Phase.MASKED)
+        return {site: upload.data for site, upload in self._uploads.items()}, self._accumulator
+
+    def restore(self, uploads: Mapping[str, bytes], total: Ring) -> None:
+        """3: take a checkpoint in place of the uploads.
+
+        Args:
+            uploads: MASKED envelopes by site.
+            total: The sum of their vectors, shape [P]; a copy is made.
+
+        Raises:
+            ProtocolError: A message is not one of this attempt, or ``secagg.upload_shape``.
+        """
+        self._expect(_Phase.MASKED)
+        for site, data in uploads.items():
+            upload = self._terms.wire.open(data, Masked, transcript=self._t2, sender=site)
+            checks.check_sender(site, self._deals, self._uploads)
+            self._uploads[site] = upload
+        self._accumulator = checks.check_total(total, terms=self._terms).copy()
 
     def survivors(self) -> dict[str, Packet]:
         """4: SURVIVORS, to everybody whose upload is in the accumulator.
@@ -211,7 +251,7 @@ class CoordinatorSession:
         """
         self._expect(_Phase.CONFIRM)
         confirm = self._terms.wire.open(reply.envelope, Confirm, transcript=self._t3, sender=site)
-        self._check_sender(site, self._uploads, self._confirmed)
+        checks.check_sender(site, self._uploads, self._confirmed)
         self._confirmed[site] = confirm
         return site
 
@@ -232,13 +272,17 @@ class CoordinatorSession:
 
         Raises:
             ProtocolError: The message itself, or ``secagg.order``, ``secagg.not_asked``,
-                ``secagg.answered_twice``, ``secagg.bad_open``, ``secagg.wrong_share`` (the opening site is
-                named).
+                ``secagg.answered_twice``, ``secagg.open_shape``, ``secagg.wrong_opened_share`` (the site
+                that opened is named, and blamed).
         """
         self._expect(_Phase.OPEN)
         opened = self._terms.wire.open(reply.envelope, Open, transcript=self._t3, sender=site)
-        self._check_sender(site, self._confirmed, self._opened)
-        checks.check_open(opened, self._opening())
+        checks.check_sender(site, self._confirmed, self._opened)
+        try:
+            check_open(opened, self._opening())
+        except SecAggError as error:
+            self.blamed[site] = error.code
+            raise
         self._opened[site] = opened
         return site
 
@@ -253,17 +297,31 @@ class CoordinatorSession:
         self._expect(_Phase.OPEN)
         self._require(self._opened, self._t, "too_few_opens")
         opens = {name: opened.body for name, opened in self._opened.items()}
-        unmask(self._accumulator, self._opening(), opens, cipher=self._terms.cipher, blamed=self.blamed)
+        unmask(self._accumulator, self._opening(), opens, blamed=self.blamed)
         self._accumulator.flags.writeable = False
+        self._acceptance = Acceptance(
+            self._terms, t3=self._t3, survivors=self.surviving, asked=self.opened, blamed=self.blamed
+        )
         self._phase = _Phase.SUMMED
         return self._accumulator
 
-    def result(self) -> dict[str, Packet]:
-        """6: RESULT with the sum beside it, to everybody who opened."""
+    def result(self, vector: Callable[[str], Ring] | None = None) -> dict[str, Packet]:
+        """6: RESULT, to everybody who opened: with the sum, or with what it is the sum of.
+
+        Args:
+            vector: Gives a survivor's masked vector as it was taken; needed where the terms say
+                ``verify_full``.
+        """
         self._expect(_Phase.SUMMED)
         total = self._accumulator
-        packet = self._packet(Result(total.size, vector_digest(total)), self._t3, array=total)
-        return dict.fromkeys(sorted(self._opened), packet)
+        if not self._terms.verify_full:
+            body, array = Result(total.size, vector_digest(total), ()), total
+        elif vector is None:
+            raise ValueError("under verify = full RESULT carries the masked vectors")
+        else:
+            body = Result(total.size, vector_digest(total), _data(_by_name(self._opened)))
+            array = np.concatenate([vector(site) for site in self.surviving])
+        return dict.fromkeys(sorted(self._opened), self._packet(body, self._t3, array=array))
 
     def take_accept(self, reply: Packet, *, site: str, next_digest: bytes) -> str:
         """6: an ACCEPT of the round as the coordinator itself computed it.
@@ -275,20 +333,36 @@ class CoordinatorSession:
 
         Raises:
             ProtocolError: The message itself, or ``secagg.order``, ``secagg.not_asked``,
-                ``secagg.answered_twice``, ``secagg.bad_accept``.
+                ``secagg.answered_twice``, ``secagg.accept_survivors``, ``secagg.accept_start``,
+                ``secagg.accept_next`` (the ACCEPT may become ``evidence``).
         """
         self._expect(_Phase.SUMMED)
-        accept = self._terms.wire.open(reply.envelope, Accept, transcript=self._t3, sender=site)
-        self._check_sender(site, self._opened, self._accepted)
-        if accept.body != Accept(self.surviving, self._terms.state, next_digest):
-            raise refuse("bad_accept", f"{site} accepted another outcome than the coordinator computed")
-        self._accepted[site] = accept
-        return site
+        return self._acceptance.take(reply, site=site, next_digest=next_digest)
+
+    def failed(self) -> FailedAttempt:
+        """This attempt, to be abandoned: it failed after ENVELOPES and before CONFIRMS.
+
+        Raises:
+            SecAggError: ``secagg.order``: nothing can have been masked, or somebody may have opened.
+        """
+        if not self.may_have_masked or self.may_be_opened:
+            raise refuse("order", f"an attempt in phase {self._phase.name.lower()} is not abandoned")
+        return FailedAttempt(self._terms, members=self._members, signer=self._signer)
 
     @property
     def accepts(self) -> tuple[bytes, ...]:
         """The ACCEPT envelopes taken, by site: for the next START, and for the release of the model."""
-        return _data(_by_name(self._accepted))
+        return tuple(self.accepted.values())
+
+    @property
+    def accepted(self) -> dict[str, bytes]:
+        """The same with the sites' names, in ascending order."""
+        return self._acceptance.accepted if self._phase == _Phase.SUMMED else {}
+
+    @property
+    def evidence(self) -> dict[str, bytes]:
+        """ACCEPTs of another outcome than the coordinator's, by site, where ACCEPTs contradict each other."""
+        return self._acceptance.evidence if self._phase == _Phase.SUMMED else {}
 
     @property
     def surviving(self) -> tuple[str, ...]:
@@ -302,8 +376,23 @@ class CoordinatorSession:
 
     @property
     def may_have_masked(self) -> bool:
-        """Whether a site may have sent its vector, so that the round is void if this attempt fails."""
+        """Whether a site may have sent its vector, so that another attempt needs ABORTs."""
         return self._phase >= _Phase.MASKED
+
+    @property
+    def may_be_opened(self) -> bool:
+        """Whether a site may have opened, so that the round is void if this attempt fails."""
+        return self._phase >= _Phase.OPEN
+
+    @property
+    def greeted(self) -> tuple[str, ...]:
+        """The sites whose HELLO was taken, in ascending order."""
+        return tuple(sorted(self._hellos))
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """The sites whose OPEN was taken, in ascending order."""
+        return tuple(sorted(self._opened))
 
     def _opening(self) -> Opening:
         return Opening(
@@ -313,6 +402,8 @@ class CoordinatorSession:
             hellos=self._hellos,
             deals=self._deals,
             survivors=self.surviving,
+            degree=self._terms.degree,
+            cipher=self._terms.cipher,
         )
 
     def _ciphertexts_for(self, holder: str) -> tuple[bytes, ...]:
@@ -325,12 +416,6 @@ class CoordinatorSession:
 
     def _packet(self, body: Body, covers: bytes, *, array: Ring | None = None) -> Packet:
         return Packet(self._terms.wire.seal(body, transcript=covers, signer=self._signer), array)
-
-    def _check_sender(self, site: str, asked: Iterable[str], answered: Mapping[str, object]) -> None:
-        if site not in asked:
-            raise refuse("not_asked", f"{site} was not asked in this exchange")
-        if site in answered:
-            raise refuse("answered_twice", f"{site} has answered already")
 
     def _require(self, answered: Mapping[str, object], needed: int, what: str) -> None:
         if len(answered) < needed:

@@ -8,9 +8,9 @@ from math import comb
 
 import pytest
 
+from wardround_common.secagg.recovery import MAX_SUBSETS, is_consistent, recover
 from wardround_common.secagg.shamir import split
 from wardround_common.secagg.thresholds import threshold
-from wardround_server.secagg.recovery import MAX_SUBSETS, is_consistent, recover
 
 SECRET = bytes(range(32))
 

@@ -3,7 +3,9 @@
 The survivors' self masks are in the sum, and so are the halves that survivors put on for their pairs with
 sites that dropped after dealing: both are computed again from the recovered secrets and taken off.
 
-Not here: whether shares are genuine (``checks``), subsets of them (``recovery``).
+The coordinator does it with the OPENs that it received, and under ``verify = full`` every site does it again.
+
+Not here: signatures (the state machines), subsets of shares (``recovery``).
 
 Privacy: recovers one secret of each dealer, the seed or the mask key and never both.
 
@@ -16,12 +18,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wardround_common.messages import Deal, Hello, Open, Opened, RoundContext
+from wardround_common.plan_parts import CipherName
 from wardround_common.secagg.agreement import AgreementKey
-from wardround_common.secagg.commitments import Secret, commit_seed
-from wardround_common.secagg.masks import CipherName, Mask, apply_masks, pair_mask, self_mask
+from wardround_common.secagg.commitments import Secret, commit_seed, commit_share
+from wardround_common.secagg.graph import neighbours
+from wardround_common.secagg.masks import Mask, apply_masks, pair_mask, self_mask
+from wardround_common.secagg.recovery import is_consistent, recover
 from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring
-from wardround_server.secagg.recovery import is_consistent, recover
+from wardround_common.secagg.shamir import is_share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +40,8 @@ class Opening:
         hellos: HELLOs of the cohort, by name in ascending order.
         deals: DEALs of the dealers, likewise.
         survivors: Whose uploads are in the sum, likewise.
+        degree: Of the mask graph.
+        cipher: Of the masks.
     """
 
     context: RoundContext
@@ -43,6 +50,8 @@ class Opening:
     hellos: Mapping[str, Opened[Hello]]
     deals: Mapping[str, Opened[Deal]]
     survivors: tuple[str, ...]
+    degree: int
+    cipher: CipherName
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -59,21 +68,36 @@ class Opening:
         return (body.seed_shares if of == "seed" else body.key_shares)[self.place(holder)]
 
 
-def unmask(
-    total: Ring,
-    opening: Opening,
-    opens: Mapping[str, Open],
-    *,
-    cipher: CipherName,
-    blamed: dict[str, str],
+def check_open(opened: Opened[Open], opening: Opening) -> None:
+    """Return only if an OPEN has one share per dealer, each opening the commitment that its dealer signed.
+
+    Raises:
+        SecAggError: ``secagg.open_shape`` or ``secagg.wrong_opened_share``, naming the site that opened.
+    """
+    _check_shares("seed", opening.survivors, opened.body.seed_shares, opening, holder=opened.sender)
+    _check_shares("mask key", opening.dropped, opened.body.key_shares, opening, holder=opened.sender)
+
+
+def _check_shares(
+    of: Secret, dealers: tuple[str, ...], shares: tuple[bytes, ...], opening: Opening, *, holder: str
 ) -> None:
+    if len(shares) != len(dealers):
+        raise refuse("open_shape", f"{holder}: expected {len(dealers)} shares of a {of}, got {len(shares)}")
+    for dealer, share in zip(dealers, shares, strict=True):
+        found = commit_share(opening.t1, of=of, dealer=dealer, holder=holder, share=share)
+        if not is_share(share) or found != opening.commitment(of, dealer=dealer, holder=holder):
+            raise refuse(
+                "wrong_opened_share", f"{holder} opened a share of {dealer}'s {of} that was not dealt"
+            )
+
+
+def unmask(total: Ring, opening: Opening, opens: Mapping[str, Open], *, blamed: dict[str, str]) -> None:
     """Take all remaining masks off ``total``, in place.
 
     Args:
         total: Sum of the survivors' masked vectors.
         opening: What is being opened.
         opens: At least t OPENs by the site that sent them, their shares checked.
-        cipher: What masks are made with.
         blamed: Gets the name of each dealer whose shares do not fit together.
 
     Raises:
@@ -86,7 +110,7 @@ def unmask(
     for order, name in enumerate(opening.dropped):
         shares = {opening.place(holder) + 1: body.key_shares[order] for holder, body in opens.items()}
         masks.extend(_pair_masks(name, shares, opening, blamed))
-    apply_masks(total, [mask.removed for mask in masks], cipher=cipher)
+    apply_masks(total, [mask.removed for mask in masks], cipher=opening.cipher)
 
 
 def _self_mask(name: str, shares: Mapping[int, bytes], opening: Opening, blamed: dict[str, str]) -> Mask:
@@ -109,7 +133,8 @@ def _pair_masks(
 
     key = AgreementKey(_recover(name, shares, opening, fits=fits, blamed=blamed))
     masks = []
-    for survivor in opening.survivors:
+    linked = neighbours(tuple(opening.hellos), opening.degree)[name]
+    for survivor in (peer for peer in opening.survivors if peer in linked):
         secret = key.agree(opening.hellos[survivor].body.mask_key, peer=survivor)
         masks.append(pair_mask(secret, opening.context, site=survivor, peer=name))
     return masks
