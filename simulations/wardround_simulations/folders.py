@@ -1,8 +1,9 @@
 """Where a run writes, and what it may replace.
 
-``OUT/report.html``, ``report.json``, ``model.safetensors``, ``model_card.md`` are those of the newest study;
-``OUT/studies/NAME`` keeps each study's own. ``OUT/sites/SITE`` is what that hospital would keep; nothing
-derived from its patients is written anywhere else. ``OUT/log.jsonl`` is the coordinator's log.
+``OUT/report.html``, ``report.json``, ``model.safetensors``, ``release.json`` and ``model_card.md`` are those
+of the newest study; ``OUT/studies/NAME`` keeps each study's own. ``OUT/sites/SITE`` is what that hospital
+would keep; nothing derived from its patients is written anywhere else. ``OUT/log.jsonl`` is the coordinator's
+log.
 
 Rules:
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from wardround_common.errors import ConfigError, StorageError
 
 MARKER = ".wardround"
-RESULTS = ("report.html", "report.json", "model.safetensors", "model_card.md")
+RESULTS = ("report.html", "report.json", "model.safetensors", "release.json", "model_card.md")
 
 
 def open_run(out: Path, *, replace: bool) -> Path:

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes that play the sites; 0: this one.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same files.")]
 
 
 @app.command()
@@ -54,6 +54,20 @@ def run(
 
     federation = Federation(scenario=load_scenario(plan), out=out, workers=workers)
     _print_path(run_scenario(Job(federation=federation, sites=sites, test=test, command=_command())))
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that trained a generator.")],
+    out: Annotated[Path, typer.Option(help="Folder for the images; new, or of an earlier sample.")],
+    label: Annotated[str | None, typer.Option(help="Draw this label only.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=9_999, help="Images of each label.")] = 16,
+    seed: Seed = 0,
+) -> None:
+    """Draw synthetic images from a released generator: PNG, DICOM and arrays; prints the path of a grid."""
+    from wardround_simulations.sampling import sample as draw_and_write
+
+    _print_path(draw_and_write(run, out=out, label=label, count=count, seed=seed))
 
 
 @app.command()

@@ -17,9 +17,7 @@ from wardround_client.ingest import ingest
 from wardround_common.accounting import training_epsilon
 from wardround_common.errors import ConfigError
 from wardround_common.logs import close_log, log_to
-from wardround_common.models import layout_of
-from wardround_common.trust import plan_digest
-from wardround_server.report import write_model, write_model_card, write_report
+from wardround_server.report import write_model_card, write_release, write_report
 from wardround_simulations.federation import Federation, consent, read_sites, run_study, settle
 from wardround_simulations.folders import open_run, show_newest, study_folder
 from wardround_simulations.grid import Wire, unchanged
@@ -146,12 +144,10 @@ def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
 
 
 def _write(run: Run, folder: Path) -> None:
-    plan = run.federation.plan
     report = build_report(run)
     write_report(report, folder)
     write_model_card(report, folder)
-    metadata = {"plan": plan_digest(plan).hex(), "study": plan.study, "model": plan.model.name}
-    write_model(run.outcome.state.average, layout_of(plan), metadata=metadata, out=folder)
+    write_release(run.federation.plan, run.outcome.state.average, folder)
 
 
 def _external(job: Job, screen: Screen) -> HeldOut | None:

@@ -1,5 +1,7 @@
 """Writes what a study leaves behind: page, report.json, model card and model file.
 
+The plan beside the model is ``release``'s.
+
 Every file appears whole or not at all, and the same arguments give the same bytes.
 
 Privacy: a deployment's report that holds exact figures is refused; the vector written must be a released one.
@@ -24,6 +26,8 @@ from wardround_server.report.card import render_card
 from wardround_server.report.model import Report
 from wardround_server.report.page import render
 
+MODEL_FILE = "model.safetensors"
+
 
 def write_report(report: Report, out: Path) -> Path:
     """Write ``out/report.html`` and ``out/report.json``.
@@ -42,8 +46,8 @@ def write_report(report: Report, out: Path) -> Path:
     """
     _check(report)
     page = render(report).encode()
-    _write(out / "report.json", report_json(report))
-    return _write(out / "report.html", page)
+    write_file(out / "report.json", report_json(report))
+    return write_file(out / "report.html", page)
 
 
 def report_json(report: Report) -> bytes:
@@ -63,7 +67,7 @@ def write_model_card(report: Report, out: Path) -> Path:
         StorageError: The folder cannot be written (``report.cannot_write``).
     """
     _check(report)
-    return _write(out / "model_card.md", render_card(report).encode())
+    return write_file(out / "model_card.md", render_card(report).encode())
 
 
 def write_model(
@@ -85,7 +89,7 @@ def write_model(
         StorageError: The folder cannot be written (``report.cannot_write``).
     """
     tensors = {name: np.array(view, order="C") for name, view in layout.split(vector_P).items()}
-    return _write(out / "model.safetensors", _sorted_header(save(tensors, metadata=dict(metadata))))
+    return write_file(out / MODEL_FILE, _sorted_header(save(tensors, metadata=dict(metadata))))
 
 
 def _check(report: Report) -> None:
@@ -105,8 +109,12 @@ def _sorted_header(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _write(path: Path, data: bytes) -> Path:
-    """Write a file beside its place, then move it there."""
+def write_file(path: Path, data: bytes) -> Path:
+    """Write a file beside its place, then move it there.
+
+    Raises:
+        StorageError: The folder cannot be written (``report.cannot_write``).
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -125,7 +125,9 @@ def _image(sample: Sample, samples: Samples) -> Dataset:
 
 
 def _place(plan: InputPlan, factor: int) -> Dataset:
-    """The size of an enlarged pixel (PS3.3 C.8.6.2)."""
+    """The size of an enlarged pixel, where the plan has a common scale (PS3.3 C.8.6.2)."""
+    if not plan.spacing_mm:
+        return Dataset()
     return dataset_of(PixelSpacing=[_decimal(plan.spacing_mm / factor)] * 2)
 
 

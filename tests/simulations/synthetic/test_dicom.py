@@ -9,6 +9,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from wardround_client.ingest.acceptance import check_object
 from wardround_client.ingest.reasons import Refusal
+from wardround_common.plan import InputPlan
 from wardround_simulations.synthetic.dicom import dicom_file
 from wardround_simulations.synthetic.pictures import marked
 
@@ -137,3 +138,9 @@ def test_a_site_refuses_them_as_training_images(samples):
     (dataset,) = written(samples(n=1))
     with pytest.raises(Refusal):
         check_object(dataset, modality="CT")
+
+
+def test_images_without_a_common_scale_claim_none(samples):
+    photographs = InputPlan(modality="XC", channels=3, size_px=32, spacing_mm=0.0, window="file")
+    (first, *_) = written(samples(channels=3, plan=photographs))
+    assert "PixelSpacing" not in first

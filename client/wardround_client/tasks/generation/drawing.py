@@ -35,8 +35,7 @@ def draw(
     vector: NDArray[np.float32],
     label_N: NDArray[np.int64],
     *,
-    stream: Stream,
-    z_NL: NDArray[np.float32] | None = None,
+    latent: Stream | NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Draw one image for each label.
 
@@ -44,17 +43,18 @@ def draw(
         plan: Names the model.
         vector: ``float32[P]``, the released vector (a discriminator in it is not used).
         label_N: Labels, indices into ``plan.labels``.
-        stream: Where the latent vectors come from.
-        z_NL: Latent vectors, instead of ones from the stream.
+        latent: The latent vectors ``float32[N, latent]``, or the stream that they come from.
 
     Returns:
         ``float32[N, C, size_px, size_px]``, values 0 to 1.
     """
     networks = build(plan)
     networks.generator_parameters.load(vector[: networks.generator_parameters.layout.size])
-    length = networks.generator.latent
-    z = latents(stream, len(label_N), length=length) if z_NL is None else torch.from_numpy(z_NL)
-    return _in_parts(networks.generator, z, torch.from_numpy(label_N)).numpy()
+    if isinstance(latent, Stream):
+        z_NL = latents(latent, len(label_N), length=networks.generator.latent)
+    else:
+        z_NL = torch.from_numpy(latent)
+    return _in_parts(networks.generator, z_NL, torch.from_numpy(label_N)).numpy()
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ class Snapshots:
 
     def _row(self, vector: Vector, label: int) -> Images:
         stream = Stream(derive(self._secret, "over rounds"))
-        return draw(self._plan, vector, np.full(COLUMNS, label, np.int64), stream=stream)
+        return draw(self._plan, vector, np.full(COLUMNS, label, np.int64), latent=stream)
 
 
 class GenerationJudge:
@@ -144,14 +144,14 @@ class GenerationJudge:
         shares = np.cumsum(GenerationPlan.of(self._plan).prior(self._plan))[:-1]
         label_N = np.searchsorted(shares, (np.arange(count) + 0.5) / count).astype(np.int64)
         stream = Stream(derive(self._secret, "samples"))
-        return Labelled(images_NCHW=draw(self._plan, vector, label_N, stream=stream), label_N=label_N)
+        return Labelled(images_NCHW=draw(self._plan, vector, label_N, latent=stream), label_N=label_N)
 
     def _held_out(self, side: str) -> Labelled:
         return _labelled(held_out(self._trial.catalogues, side))
 
     def _class(self, vector: Vector, number: int, real: Labelled) -> report.LabelPictures:
         label, stream = self._plan.labels[number], Stream(derive(self._secret, "shown", number))
-        images = draw(self._plan, vector, np.full(2 * COLUMNS, number, np.int64), stream=stream)
+        images = draw(self._plan, vector, np.full(2 * COLUMNS, number, np.int64), latent=stream)
         patients = real.of_class(number)[: 2 * COLUMNS]
         return report.LabelPictures(
             label=label,
@@ -165,8 +165,7 @@ class GenerationJudge:
         ends = Stream(derive(self._secret, "between")).normal(2 * length).reshape(2, length)
         angle = np.linspace(0, np.pi / 2, COLUMNS)[:, None]
         z_NL = (np.cos(angle) * ends[0] + np.sin(angle) * ends[1]).astype(np.float32)
-        stream = Stream(derive(self._secret, "unused"))
-        images = draw(self._plan, vector, np.full(COLUMNS, number, np.int64), stream=stream, z_NL=z_NL)
+        images = draw(self._plan, vector, np.full(COLUMNS, number, np.int64), latent=z_NL)
         label = self._plan.labels[number]
         alt = f"Synthetic images of the label {label} between two latent vectors"
         return report.LabelPictures(label=label, samples=_sheet(images, caption="", alt=alt))
