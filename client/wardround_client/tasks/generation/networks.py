@@ -42,6 +42,8 @@ from wardround_common.tasks.generation.models import (
 
 _GROUPS = 4
 _SLOPE = 0.2
+_ROWS = 64
+"""Images in one pass of the front end; an image has the same maps in whatever company."""
 
 
 class ClassNorm(nn.Module):
@@ -130,10 +132,9 @@ def build(plan: StudyPlan) -> Networks:
 
 
 def front_end(x_BCHW: Tensor) -> Tensor:
-    """What the discriminator looks at, of images that nothing is learned through."""
+    """What the discriminator looks at, of images that nothing is learned through; bounded in memory."""
     with torch.no_grad():
-        parts = [look(part) for part in x_BCHW.split(1)]
-    return torch.cat(parts) if parts else look(x_BCHW)
+        return torch.cat([look(part) for part in x_BCHW.split(_ROWS)])
 
 
 def _head(channels: int, classes: int) -> nn.Module:

@@ -44,7 +44,7 @@ def look(x_BCHW: Tensor) -> Tensor:
     """The maps of every image.
 
     Args:
-        x_BCHW: float32, values 0 to 1, 32 or 64 pixels square.
+        x_BCHW: float32, values 0 to 1, 32 or 64 pixels square; may have no rows.
 
     Returns:
         ``float32[B, 28 C, 8, 8]``, about -3 to 3: wavelet maps of all channels, then their coarse pixels.
@@ -56,7 +56,8 @@ def look(x_BCHW: Tensor) -> Tensor:
         level = functional.avg_pool2d(level, 2)
     wavelets = torch.cat(maps, dim=1).reshape(rows, channels * SCALES * ANGLES, GRID, GRID)
     coarse = functional.avg_pool2d(x_BCHW, size // (GRID * COARSE))
-    coarse = functional.pixel_unshuffle(coarse, COARSE) * _COARSE_GAIN - _COARSE_GAIN / 2
+    cells = coarse.reshape(rows, channels, GRID, COARSE, GRID, COARSE).permute(0, 1, 3, 5, 2, 4)
+    coarse = cells.reshape(rows, channels * COARSE**2, GRID, GRID) * _COARSE_GAIN - _COARSE_GAIN / 2
     return torch.cat([wavelets, coarse], dim=1)
 
 
