@@ -106,13 +106,13 @@ class World:
 
 
 def make_world(
-    tmp_path, n=3, *, max_colluders=1, workers=0, patients=None, salts=None, out="out", **changes
+    tmp_path, n=3, *, max_colluders=1, policy=None, workers=0, patients=None, salts=None, out="out", **changes
 ) -> World:
     scenario = Scenario(plan=make_plan(n, **changes), simulation=SimulationPlan(seed=SEED, baselines=False))
     federation = Federation(
         scenario=scenario,
         out=tmp_path / out,
-        policy=SitePolicy(max_colluders=max_colluders),
+        policy=policy or SitePolicy(max_colluders=max_colluders),
         workers=workers,
     )
     for site in federation.names:
