@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test test-all check bench bench-secagg fmt clean lock
+.PHONY: help setup system-packages demo demo-gan test test-all check bench bench-secagg fmt clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -32,6 +32,9 @@ system-packages: ## Install the Debian packages that only some tests need (as ro
 
 demo: $(READY) ## Three phantom hospitals train together; prints the path of the report
 	@$(BIN)/wardround-sim demo --out build/demo
+
+demo-gan: $(READY) ## They train a generator of synthetic images; prints the path of the report
+	@$(BIN)/wardround-sim demo-gan --out build/demo-gan
 
 test: $(READY) ## Unit tests
 	TMPDIR=$(TEST_TMP) $(BIN)/pytest -m "not statistical and not end_to_end and not gpu" $(ARGS)

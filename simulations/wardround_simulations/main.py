@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 
 Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes that play the sites; 0: this one.")]
+GENERATOR_SCALE = 4.0
+"""2,400, 1,600 and 800 phantom patients: a generator needs more of them than a classifier."""
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same files.")]
 
 
@@ -34,7 +36,18 @@ def demo(
     """Three phantom hospitals train a private classifier together; prints the path of the report."""
     from wardround_simulations.run import run_demo
 
-    _print_path(run_demo(out=out, workers=workers, command=_command()))
+    _print_path(run_demo("demo", scale=1.0, out=out, workers=workers, command=_command()))
+
+
+@app.command()
+def demo_gan(
+    out: Annotated[Path, typer.Option(help="Folder for the results; replaced.")] = Path("demo-gan"),
+    workers: Workers = 2,
+) -> None:
+    """Three larger phantom hospitals train a private generator together; prints the path of the report."""
+    from wardround_simulations.run import run_demo
+
+    _print_path(run_demo("demo-gan", scale=GENERATOR_SCALE, out=out, workers=workers, command=_command()))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What ``wardround-sim run`` and ``wardround-sim demo`` do, from the first folder to the path of the report.
+"""What ``wardround-sim run``, ``demo`` and ``demo-gan`` do, from the first folder to the path of the report.
 
 Privacy: see ``federation`` and ``folders``.
 """
@@ -79,21 +79,34 @@ class Job:
     wire: Wire = unchanged
 
 
-def run_demo(*, out: Path, workers: int, command: str) -> Path:
-    """Write the phantom hospitals, run the demo's study on them, and report.
+def run_demo(name: str, *, scale: float, out: Path, workers: int, command: str) -> Path:
+    """Write the phantom hospitals, run a demo's study on them, and report.
+
+    Args:
+        name: Its scenario.
+        scale: Factor on the number of phantom patients.
+        out: Folder for the results; replaced.
+        workers: Processes.
+        command: The command line, for the report.
 
     Returns:
         The path of the report.
     """
     from wardround_simulations.phantoms import write_phantoms
 
-    scenario = load_scenario(scenario_path("demo"))
+    scenario = load_scenario(scenario_path(name))
     open_run(out, replace=True)
     clock, sites = _Clock(), out / "phantoms"
     federation = Federation(scenario=scenario, out=out, workers=workers)
     with Screen() as screen:
         with clock.stage("phantoms"), screen.stage("phantom hospitals") as progress:
-            write_phantoms(sites, seed=scenario.simulation.seed, progress=progress, workers=max(1, workers))
+            write_phantoms(
+                sites,
+                seed=scenario.simulation.seed,
+                scale=scale,
+                progress=progress,
+                workers=max(1, workers),
+            )
         return _run(Job(federation=federation, sites=sites, test=None, command=command), screen, clock)
 
 

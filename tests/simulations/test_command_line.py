@@ -83,7 +83,7 @@ def test_an_out_folder_of_somebody_else_is_not_touched(wardround_sim, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    for command in (("demo",), ("run", scenario(tmp_path), "--sites", tmp_path)):
+    for command in (("demo",), ("demo-gan",), ("run", scenario(tmp_path), "--sites", tmp_path)):
         code, _, err = wardround_sim(*command, "--out", out)
         assert_one_clear_error(code, err, "--out")
     assert (out / "thesis.txt").read_text() == "mine"
