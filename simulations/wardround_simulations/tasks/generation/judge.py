@@ -62,8 +62,9 @@ class Snapshots:
         """Draw with the average that would be released now."""
         if record.number in self._rounds and not record.void:
             rows = [self._row(state.average, label) for label in range(len(self._plan.labels))]
-            shown = f"round {record.number}, rows: {', '.join(self._plan.labels)}"
-            picture = report.Picture(png=tiles(rows), caption=shown, alt=f"Synthetic images after {shown}")
+            shown = f"rows: {', '.join(self._plan.labels)}"
+            alt = f"Synthetic images after round {record.number}, {shown}"
+            picture = report.Picture(png=tiles(rows), caption=shown, alt=alt)
             self.pictures.append(report.OverRounds(round=record.number, picture=picture))
         self._inner.round_ended(record, state)
 
@@ -155,7 +156,7 @@ class GenerationJudge:
         patients = real.of_class(number)[: 2 * COLUMNS]
         return report.LabelPictures(
             label=label,
-            samples=_sheet(images, caption="synthetic", alt=f"Synthetic images of the label {label}"),
+            samples=_sheet(images, caption="drawn at random", alt=f"Synthetic images of the label {label}"),
             real=_sheet(patients, caption="held-out patients", alt=f"Patients' images of the label {label}"),
         )
 
