@@ -10,10 +10,10 @@ from wardround_client.scratch import Scratch
 from wardround_client.site import SCRATCH, open_ledger
 from wardround_client.tasks import load_task
 from wardround_common.accounting import train_event
+from wardround_common.aggregate import Aggregation
 from wardround_common.canonical import decode
 from wardround_common.errors import PrivacyError
 from wardround_common.plan import ModelPlan, RecipePlan
-from wardround_common.secagg.ring import Quantiser
 from wardround_common.state import initial_state
 from wardround_common.tasks.generation import GenerationPlan
 from wardround_common.trust import plan_digest
@@ -23,6 +23,8 @@ from wardround_simulations.grid import FIRST_NODE
 from wardround_simulations.sites import SPEC_LIMIT_BYTES, SiteSpec, make_site
 
 ALDER = 0
+VOID = ((2, "confirms"),)
+"""A lost OPEN, which all three sites must send: the second round can neither end nor be tried again."""
 
 
 def generation(**changes):
@@ -123,9 +125,8 @@ def test_masked_and_unmasked_federation_agree_within_the_quantisers_bound(world)
     small.run(factory=recording.site, observer=states)
     names = small.federation.names
     weight = sum(plan.weight(site) for site in names)
-    quantiser = Quantiser(clip_log2=plan.aggregation.clip_log2, sites=len(names))
-    bound = quantiser.mean_error(survivors=len(names), weight=weight)
     before = initial_state(plan)
+    bound = Aggregation(plan).mean_error(before, names)
     for number, after in enumerate(states.after):
         updates = {site: recording.of(site)[number][2].update_P.astype(np.float64) for site in names}
         unmasked = sum(plan.weight(site) * update for site, update in updates.items()) / weight
@@ -139,8 +140,8 @@ def test_masked_and_unmasked_federation_agree_within_the_quantisers_bound(world)
 
 @pytest.mark.parametrize(
     ("losses", "voids"),
-    [((), 0), (((1, "cohort"),), 0), (((2, "survivors"),), 1)],
-    ids=["nothing lost", "retried", "void"],
+    [((), 0), (((1, "cohort"),), 0), (((2, "survivors"),), 0), (VOID, 1)],
+    ids=["nothing lost", "retried", "retried after the update had left", "void"],
 )
 def test_the_ledger_counts_the_noisy_steps_of_the_discriminator_that_were_taken(world, losses, voids):
     small, recording = world(3, **generation()), Recording()
@@ -196,7 +197,7 @@ def test_a_discriminator_of_the_sites_own_goes_on_from_the_last_accepted_round(w
 
 def test_a_discriminator_of_the_sites_own_returns_to_it_when_a_round_is_void(world):
     small, recording = world(3, **generation(shared="generator")), Recording()
-    outcome = small.run(factory=recording.site, wire=Losing((2, "survivors")))
+    outcome = small.run(factory=recording.site, wire=Losing(*VOID))
     assert [bool(record.void) for record in outcome.records] == [False, True, False]
     for site in small.federation.names:
         (_, _, one), (start, second, two), (again, third, _) = recording.of(site)
