@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo demo-gan test test-all check bench bench-secagg fmt clean lock
+.PHONY: help setup system-packages demo demo-gan test test-all check mutate bench bench-secagg fmt clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -47,6 +47,9 @@ check: $(READY) ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutate: $(READY) ## Take each check of the protocol out in turn: the test named for it must fail
+	TMPDIR=$(TEST_TMP) $(BIN)/python -m tests.mutation $(ARGS)
 
 bench: $(READY) ## Benchmarks: a table, and build/bench/*.json
 	$(BIN)/python -m benchmarks
