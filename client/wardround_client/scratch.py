@@ -2,8 +2,9 @@
 
 Per (study, round, kind): the fresh secret that all of the round's randomness comes from, and the finished
 output. Per study: the state that the site accepted last, and the one that it is about to accept, each with
-what the task keeps at this site beside it (a discriminator that is not shared, for one), and the key that
-peers' shares are sealed under. A spend whose secret is gone is void.
+what the task keeps at this site beside it (a discriminator that is not shared, for one), the key that peers'
+shares are sealed under, and the length of the protocol record: an older record is noticed by it. A spend
+whose secret is gone is void.
 
 Not here: what was spent (``ledger``), what was said (``secagg.record``).
 
@@ -39,6 +40,7 @@ CREATE TABLE IF NOT EXISTS round (
     secret BLOB NOT NULL, output BLOB, local BLOB,
     PRIMARY KEY (plan, round, kind)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS tip (plan BLOB PRIMARY KEY, length INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS vault (plan BLOB PRIMARY KEY, key BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS state (
     plan BLOB NOT NULL, digest BLOB NOT NULL, packed BLOB NOT NULL, local BLOB NOT NULL,
@@ -92,6 +94,10 @@ class Scratch:
                 "SELECT secret FROM round WHERE plan = ? AND round = ? AND kind = ?", (plan, number, kind)
             ).fetchone()
         return bytes(row[0])
+
+    def tip(self, plan: bytes) -> RecordTip:
+        """Where the length of a study's protocol record is remembered."""
+        return RecordTip(self._db, plan)
 
     def vault_key(self, plan: bytes) -> bytes:
         """The 32 bytes that peers' shares of a study are sealed under, from the operating system."""
@@ -164,6 +170,25 @@ class Scratch:
                 "SELECT local FROM state WHERE plan = ? AND digest = ?", (plan, digest)
             ).fetchone()
         return np.frombuffer(b"" if row is None else row[0], dtype="<f4")
+
+
+class RecordTip:
+    """How long a study's protocol record is. Made by ``Scratch``."""
+
+    def __init__(self, database: sqlite3.Connection, plan: bytes) -> None:
+        self._db = database
+        self._plan = plan
+
+    def recall(self) -> int:
+        """The length that was remembered last; 0 before the first."""
+        with _translated():
+            row = self._db.execute("SELECT length FROM tip WHERE plan = ?", (self._plan,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def remember(self, length: int) -> None:
+        """Keep a length."""
+        with _translated():
+            self._db.execute("INSERT OR REPLACE INTO tip VALUES (?, ?)", (self._plan, length))
 
 
 @contextmanager

@@ -82,7 +82,9 @@ class SiteStudy:
             minimum_cohort=parts.policy.minimum_cohort, max_colluders=parts.policy.max_colluders
         )
         vault = Vault(parts.scratch.vault_key(self._digest))
-        self._record = ProtocolRecord(parts.record_path, study=self._digest, vault=vault)
+        self._record = ProtocolRecord(
+            parts.record_path, study=self._digest, vault=vault, tip=parts.scratch.tip(self._digest)
+        )
 
     @property
     def sites(self) -> int:
@@ -103,13 +105,13 @@ class SiteStudy:
         Raises:
             ProtocolError, ConsentError: START, its roster, its links or its state is not acceptable.
             PrivacyError: ``ledger.rolled_back``: the ledger is older than what this site has sent.
-            StorageError: The state is gone.
+            StorageError: The state is gone, or ``storage.record_rolled_back``.
         """
         claim = read_start(start, sites=self.sites)
         roster = self._roster(claim.roster)
         terms = self._sums.terms(claim.context, roster=roster, state=claim.state)
         request = terms.wire.open(start.envelope, Start, transcript=terms.t0, sender=COORDINATOR).body
-        self._check_ledger(request.hello, terms.wire)
+        self._check_history(request.hello, terms.wire)
         state = self._state()
         if request.links and claim.state != state.digest:
             state = self._catch_up(request, start, terms, state)
@@ -207,11 +209,12 @@ class SiteStudy:
         self._record.see_roster(roster.version, signed)
         return roster
 
-    def _check_ledger(self, hello: bytes, wire: Wire) -> None:
-        """The last HELLO that this site sent, as the coordinator has it, names a head that the ledger had."""
+    def _check_history(self, hello: bytes, wire: Wire) -> None:
+        """Record and ledger know the last HELLO that this site sent, as the coordinator has it."""
         if not hello:
             return
         sent = wire.open_past(hello, Hello, sender=self._parts.signer.name)
+        self._record.check_knows(sent.context)
         if not self._parts.ledger.knows_head(sent.body.ledger_head):
             raise PrivacyError(
                 "this site's ledger is older than the last HELLO that it sent: it was restored from a backup",

@@ -38,6 +38,8 @@ _COHORT_REFUSED: Final = frozenset(
     f"secagg.{what}" for what in ("cohort_too_small", "too_many_colluders", "too_few_honest")
 )
 
+_MORE_ABORTS: Final = frozenset(("secagg.not_aborted", "secagg.aborted_elsewhere"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoundSetup:
@@ -143,7 +145,7 @@ class Course:
         codes = attempt.exchanges.codes
         if codes & _COHORT_REFUSED:
             self.wanted = max(self.wanted, len(record.cohort) + 1)
-        if "secagg.not_aborted" in codes:
+        if codes & _MORE_ABORTS:
             for failed, _ in self._failed:
                 failed.more()
         if session.may_have_masked:

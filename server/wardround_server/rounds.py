@@ -44,7 +44,7 @@ from wardround_server.secagg import CoordinatorSession
 from wardround_server.sending import Line
 
 ACCEPT_PATIENCE_S: Final = 60.0
-"""How long a round waits for more ACCEPTs once it has a sum."""
+"""How long a round waits for more ACCEPTs once it has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +126,8 @@ def _attempt(attempt: Attempt, course: Course) -> tuple[Ring, bytes]:
         "result",
         session.result(partial(_vector, attempt.log)),
         by_site(partial(session.take_accept, next_digest=digest)),
-        enough=lambda: len(session.accepts) >= session.threshold,
-        until=course.now() + ACCEPT_PATIENCE_S,
+        enough=_Patience(session, course).is_over,
+        until=course.until,
         closing=False,
     )  # 6
     record.accepted = tuple(session.accepted)
@@ -135,6 +135,26 @@ def _attempt(attempt: Attempt, course: Course) -> tuple[Ring, bytes]:
     if not record.accepted:
         raise refuse("not_accepted", "no site accepted the result")
     return total, digest
+
+
+class _Patience:
+    """How long RESULT is asked again: until t sites have accepted, or for a while after the first has.
+
+    Sites that have recorded their ACCEPT go on from the next state only: without a single ACCEPT the
+    coordinator would stay behind all of them.
+    """
+
+    def __init__(self, session: CoordinatorSession, course: Course) -> None:
+        self._session = session
+        self._now = course.now
+        self._until: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether the ACCEPTs taken are enough."""
+        accepts = len(self._session.accepts)
+        if accepts and self._until is None:
+            self._until = self._now() + ACCEPT_PATIENCE_S
+        return accepts >= self._session.threshold or (self._until is not None and self._now() >= self._until)
 
 
 def _start(session: CoordinatorSession, setup: RoundSetup, site: str | None, everything: bool) -> Packet:

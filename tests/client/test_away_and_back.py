@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 
 import msgspec
 import numpy as np
 import pytest
 from hospitals import SECRETS, Hospitals, signed_roster
 
-from wardround_common.errors import ConsentError, PrivacyError, ProtocolError
+from wardround_common.errors import ConsentError, PrivacyError, ProtocolError, StorageError
 from wardround_common.messages import NO_TRANSCRIPT, Abandon, Abort, Accept, Packet, Signer, Wire
 from wardround_common.trust import COORDINATOR, Member
 
@@ -263,7 +264,7 @@ def test_a_site_that_accepted_a_round_is_not_led_back_to_an_older_state(hospital
     play.close()
     h.state = first
     _, start = catch_up(h, 2, links=(), state=first.pack())
-    assert refused(lambda: h.sites["alder"].handle(start)) == "secagg.start_state"
+    assert refused(lambda: h.sites["alder"].handle(start)) == "secagg.old_state"
     _, start = catch_up(h, 2, links=(h.accepts[1],), state=first.pack())
     assert refused(lambda: h.sites["alder"].handle(start)) == "secagg.link_short"
 
@@ -287,6 +288,28 @@ def test_a_ledger_older_than_the_hello_that_the_coordinator_returns_stops_the_si
     again = h.session(1, attempt=2).coordinator.start(hello=hello)
     assert refused(lambda: h.sites["birch"].handle(again)) == "ledger.rolled_back"
     assert h.tasks["birch"].rounds == 1
+
+
+def test_a_record_older_than_the_hello_that_the_coordinator_returns_stops_the_site(hospitals):
+    h = hospitals(4)
+    h.sites["birch"].close()
+    record = h.home / "birch" / "protocol.sqlite"
+    copy, scratch = record.read_bytes(), h.home / "birch" / "scratch" / "scratch.sqlite"
+    h.sites["birch"] = h._open("birch")
+    play = h.session(1).until("hello")
+    hello = play.replies["birch"].envelope
+    h.sites["birch"].close()
+    record.write_bytes(copy)
+    with pytest.raises(StorageError) as caught:
+        h._open("birch")
+    assert caught.value.code == "storage.record_rolled_back"
+    with sqlite3.connect(scratch) as database:  # rolled back too
+        database.execute("DELETE FROM tip")
+    h.sites["birch"] = h._open("birch")
+    again = h.session(1, attempt=2).coordinator.start(hello=hello)
+    with pytest.raises(StorageError) as caught:
+        h.sites["birch"].handle(again)
+    assert caught.value.code == "storage.record_rolled_back"
 
 
 def test_a_returned_hello_must_be_ones_own(hospitals):

@@ -276,3 +276,13 @@ def test_the_final_model_is_the_same_bits_with_one_two_and_no_worker_processes(w
         small = world(3, out=f"w{workers}", workers=workers)
         digests.add(small.run(factory=make_known_site).state.digest)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 6])
+def test_a_round_of_which_every_accept_is_lost_is_asked_for_until_one_comes(world, lost):
+    """The sites have recorded their ACCEPTs: given up by the coordinator, the study could not go on."""
+    small = world(3, rounds=2)
+    outcome = Losing({(1, "result"): (0, 1, 2)}, times=lost).run(small)
+    assert [record.void for record in outcome.records] == ["", "", ""]
+    assert outcome.records[0].accepted == tuple(sorted(small.federation.names))
+    assert outcome.releasable

@@ -20,6 +20,7 @@ from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_client.site import open_ledger
 from wardround_common.canonical import decode
 from wardround_common.messages import TABLE, Envelope, Open
+from wardround_common.plan import AggregationPlan
 from wardround_simulations.grid import answer
 from wardround_simulations.sites import CATALOGUE, SPEC_LIMIT_BYTES, SiteSpec, open_site
 
@@ -80,8 +81,9 @@ class Hospital:
         return answer(make_client_app(handle), self._spec.node, data)
 
 
-def run(tmp_path, *, fatal=0):
-    world = make_world(tmp_path, 3, rounds=ROUNDS)
+def run(tmp_path, *, fatal=0, verify="full"):
+    aggregation = AggregationPlan(exchange_timeout_s=60.0, verify=verify)
+    world = make_world(tmp_path, 3, rounds=ROUNDS, aggregation=aggregation)
     power, task, sent = Countdown(fatal), Task(), []
     with watched(power):
         outcome = world.run(factory=partial(Hospital, task=task, power=power, sent=sent))
@@ -114,11 +116,12 @@ def opened(data: bytes) -> Envelope | None:
 
 
 @pytest.mark.end_to_end
-def test_a_site_that_loses_power_at_any_point_changes_nothing(tmp_path, capsys):
-    told, expected, task = run(tmp_path / "undisturbed")
+@pytest.mark.parametrize("verify", ["full", "sum"])
+def test_a_site_that_loses_power_at_any_point_changes_nothing(tmp_path, capsys, verify):
+    told, expected, task = run(tmp_path / "undisturbed", verify=verify)
     assert task.trained.count(VICTIM) == ROUNDS
     for fatal, name in enumerate(told, start=1):
-        _, found, task = run(tmp_path / str(fatal), fatal=fatal)
+        _, found, task = run(tmp_path / str(fatal), fatal=fatal, verify=verify)
         assert found == expected, (fatal, name)
         assert task.trained.count(NAMES[0]) == ROUNDS, (fatal, name)
         assert task.trained.count(VICTIM) <= ROUNDS + 1, (

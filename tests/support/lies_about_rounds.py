@@ -37,11 +37,13 @@ def a_start_state_neither_own_nor_linked(stage):
     return lambda: h.sites["alder"].handle(start)
 
 
-@lie("secagg.start_state", AGAIN)
+@lie("secagg.old_state")
 def the_state_before_the_last_accepted_round(stage):
-    first = stage.world(3).play("accept")
-    w = stage.world(3, context={"round": 2}, records=first.records).play("start")
-    return lambda: w.begin("a", w.requests["a"])
+    h = stage.hospitals()
+    left = h.state.digest
+    h.session(1).until("accept").close()
+    start = h.session(2, state=left).coordinator.start()
+    return lambda: h.sites["alder"].handle(start)
 
 
 def again(stage, *, state=b"s" * 32, **context):
@@ -176,7 +178,7 @@ def dealt_for(h, play, name, t1):
     return Opened(name, play.terms.context, dealt.body, data), dealt.ciphertexts
 
 
-@lie("secagg.not_aborted", AGAIN)
+@lie("secagg.aborted_elsewhere")
 def laundering_through_an_empty_attempt(stage):
     """As above, but three abort an attempt 2 that reached only HELLO, and attempt 3 is to open them."""
     h = stage.hospitals(10, max_colluders=3)
@@ -205,7 +207,7 @@ def an_abort_counted_twice(stage):
     return lambda: w.sessions["a"].deal(Packet(w.say(Cohort(hellos, aborts), w.terms.t0)))
 
 
-@lie("message.other_transcript", AGAIN)
+@lie("message.bound_abort")
 def an_abort_bound_to_another_view(stage):
     first = stage.world(4).play("masked")
     bound = (abort_of(first, "b", covers(first.packets["masked"]["b"])),)

@@ -85,6 +85,8 @@ class SurvivorView:
 def check_start(start: Packet, terms: RoundTerms, record: ProtocolRecord) -> None:
     """1: the coordinator signed this START, it starts from our state, and nobody accepted another result."""
     claims = read_start(start, sites=len(terms.sites))
+    if claims.state != terms.state and record.has_left(claims.state):
+        raise refuse("old_state", "the coordinator wants to go back to a state that this site has left")
     if claims.state != terms.state:
         raise refuse("start_state", "the coordinator wants to start from another state than this site's")
     body = terms.wire.open(start.envelope, Start, transcript=terms.t0, sender=COORDINATOR).body

@@ -41,7 +41,7 @@ from wardround_client.secagg.rows import (
     accepted_round,
     sent_upload,
 )
-from wardround_client.secagg.tables import Tables
+from wardround_client.secagg.tables import Tables, Tip, rolled_back
 from wardround_client.secagg.vault import Vault, shares_lost
 from wardround_common.canonical import decode, encode
 from wardround_common.messages import MESSAGE_LIMIT_BYTES, Accept, Opened, RoundContext
@@ -59,15 +59,16 @@ class ProtocolRecord:
         path: SQLite file, made if it is missing; several studies may share it.
         study: The plan's digest.
         vault: Seals peers' shares.
+        tip: Remembers how long the record is, outside every backup; None remembers nothing.
 
     Raises:
-        StorageError: The file cannot be opened.
+        StorageError: The file cannot be opened, or ``storage.record_rolled_back``.
     """
 
-    def __init__(self, path: Path | str, *, study: bytes, vault: Vault) -> None:
+    def __init__(self, path: Path | str, *, study: bytes, vault: Vault, tip: Tip | None = None) -> None:
         self._study = study
         self._vault = vault
-        self._tables = Tables(path, study=study)
+        self._tables = Tables(path, study=study, tip=tip)
 
     def close(self) -> None:
         """Close the file. What was recorded is on disk already."""
@@ -284,6 +285,15 @@ class ProtocolRecord:
             return None
         return BegunAttempt(context=self._context(row), start=row["start"], roster=row["roster"])
 
+    def check_knows(self, context: RoundContext) -> None:
+        """Return only if this record holds an attempt that is known to have begun here.
+
+        Raises:
+            StorageError: ``storage.record_rolled_back``: an older record was put in place of this site's.
+        """
+        if not self._tables.rows("begun", round=context.round, attempt=context.attempt):
+            raise rolled_back()
+
     def sent(self, context: RoundContext) -> SentUpload | None:
         """What this site sent as MASKED in an attempt, and what it needs to go on from there."""
         rows = self._tables.rows("masked", round=context.round, attempt=context.attempt)
@@ -328,6 +338,10 @@ class ProtocolRecord:
         if adopted and (accepted is None or adopted["round"] > accepted["round"]):
             return bytes(adopted["state"])
         return None if accepted is None else accepted_round(accepted).state
+
+    def has_left(self, state: bytes) -> bool:
+        """Whether a round that this site accepted led away from the state with that digest."""
+        return any(row["kind"] == "train" and row["start"] == state for row in self._tables.rows("accepted"))
 
     def evidence(self) -> tuple[bytes, ...]:
         """ACCEPTs of other sites that contradict this site's own, settled ones included."""

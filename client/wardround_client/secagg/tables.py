@@ -8,6 +8,7 @@ Rules:
   shares are erased as soon as their attempt is over.
 * A transaction is on disk before it returns. No WAL: a copy of the main file without its WAL would be a
   record that has forgotten what was said. Erased pages are overwritten.
+* How many rows there are is remembered elsewhere (``Tip``): a record that is shorter is an older one.
 
 Privacy: digests, names, public messages, and shares that are sealed (``vault``).
 
@@ -20,7 +21,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wardround_common.errors import StorageError
 
@@ -40,19 +41,33 @@ _TABLES: Final = {
 _ERASABLE: Final = "held"
 
 
+class Tip(Protocol):
+    """Remembers one number, outside every backup."""
+
+    def recall(self) -> int:
+        """The number; 0 before the first."""
+        ...
+
+    def remember(self, length: int) -> None:
+        """Keep a larger one."""
+        ...
+
+
 class Tables:
     """The tables of one study in a file that several studies may share.
 
     Args:
         path: The file; made where it is missing.
         study: The plan's digest.
+        tip: Remembers the number of rows; None remembers nothing.
 
     Raises:
-        StorageError: The file cannot be opened.
+        StorageError: The file cannot be opened, or ``storage.record_rolled_back``.
     """
 
-    def __init__(self, path: Path | str, *, study: bytes) -> None:
+    def __init__(self, path: Path | str, *, study: bytes, tip: Tip | None) -> None:
         self._study = study
+        self._tip: Tip | None = None  # from when the record has been found whole
         with translated():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = DELETE")
@@ -61,6 +76,10 @@ class Tables:
             with self.transaction():
                 for table, columns in _TABLES.items():
                     self._make(table, columns)
+        if tip is not None and self._length() < tip.recall():
+            self.close()
+            raise rolled_back()
+        self._tip = tip
 
     def close(self) -> None:
         """Close the file. What was recorded is on disk already."""
@@ -97,6 +116,14 @@ class Tables:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        if self._tip is not None:
+            self._tip.remember(self._length())
+
+    def _length(self) -> int:
+        """Number of the study's rows that are never erased."""
+        tables = [table for table in _TABLES if table != _ERASABLE]
+        counts = " + ".join(f"(SELECT count(*) FROM {table} WHERE study = :study)" for table in tables)
+        return int(self._select(f"SELECT {counts} AS length")[0]["length"])
 
     def _make(self, table: str, columns: str) -> None:
         self._db.execute(
@@ -113,6 +140,15 @@ class Tables:
             cursor = self._db.execute(statement, {"study": self._study, **where})
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def rolled_back() -> StorageError:
+    """The record is older than what this site has said."""
+    return StorageError(
+        "the protocol record is older than what this site has said: it was restored from a backup",
+        remedy="Put the newer protocol.sqlite back. If it is lost, end the study at this site.",
+        code="storage.record_rolled_back",
+    )
 
 
 @contextmanager

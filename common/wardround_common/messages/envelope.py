@@ -8,7 +8,7 @@ Not here: what may follow what (``secagg``), how packets travel (the Flower edge
 
 Rules:
 
-* ``Wire.open`` checks in this order: length, encoding, version, plan, round, kind, attempt, type, sender,
+* ``Wire.open`` checks in this order: length, encoding, version, type, plan, round, kind, attempt, sender,
   transcript, signature, body. Nothing is returned before the last of them.
 * A sender must be named in the plan *and* be in the authority's roster; the coordinator signs with the key
   that the roster gives it.
@@ -194,7 +194,8 @@ class Wire:
         """Verify a site's ABORT of an earlier attempt at this round.
 
         Raises:
-            ProtocolError: As ``open``; ``message.other_attempt`` where the attempt is not an earlier one.
+            ProtocolError: As ``open``; ``message.other_attempt`` where the attempt is not an earlier one,
+                ``message.bound_abort`` where it covers a transcript.
         """
         envelope = peek(data, Abort, sites=len(self.sites))
         check_context(envelope, msgspec.structs.replace(self.context, attempt=envelope.attempt))
@@ -204,7 +205,7 @@ class Wire:
             )
         self._check_sender(envelope, None)
         if envelope.transcript != NO_TRANSCRIPT:
-            raise _refuse("other_transcript", f"{envelope.sender} bound its ABORT to a view of the attempt")
+            raise _refuse("bound_abort", f"{envelope.sender} bound its ABORT to a view of the attempt")
         return self._verified(envelope, data, Abort)
 
     def _check_sender(self, envelope: Envelope, sender: str | None) -> None:
@@ -299,6 +300,7 @@ _REMEDIES: Final = {
     "other_type": "Check that both ends run the same version; somebody may be replaying messages.",
     "other_sender": "Find out who sent this: a reply came under another site's name.",
     "other_transcript": "Stop the study and compare the transcripts: sites were told different things.",
+    "bound_abort": "Install the same version of Wardround at this site; its ABORT may not hold for others.",
     "not_in_plan": "Find out why a site that the plan does not name takes part.",
     "duplicate": "Stop the study and keep the message: the coordinator counts a site twice.",
     "not_sorted": "Check that both ends run the same version of Wardround.",

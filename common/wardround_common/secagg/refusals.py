@@ -25,6 +25,7 @@ REMEDIES: Final = {
     # what the coordinator said
     "order": "Check that both ends run the same version of Wardround; messages came in the wrong order.",
     "start_state": "Compare the state digests of this site and the coordinator; nothing was sent.",
+    "old_state": _ASK,
     "old_round": "Nothing if it is rare; else ask the coordinator's operator why it repeats rounds.",
     "old_attempt": "Nothing if it is rare; else ask the coordinator's operator why it repeats attempts.",
     "other_kind": _ASK,
@@ -34,6 +35,7 @@ REMEDIES: Final = {
     "abort_after_open": "Nothing: this site has opened the round; the coordinator must finish it.",
     "already_opened": "Nothing: this site's update may be in a sum already; it takes part in the next round.",
     "not_aborted": "Wait until enough sites of the earlier attempt are back; they must abort it first.",
+    "aborted_elsewhere": _ASK,
     "superseded": "Nothing: a later attempt or round has begun at this site.",
     "not_in_accept": _ASK,
     "fork": "The study is paused: two sites accepted different results. Keep the record; call the lead.",

@@ -80,6 +80,7 @@ def check_retry(
     | nothing masked, nothing opened in this round | may send |
     | opened in this round, whatever is aborted | ``secagg.already_opened`` |
     | one ABORT too few for any one earlier attempt | ``secagg.not_aborted``, naming the first such attempt |
+    | ABORTs, but none of an earlier attempt | ``secagg.aborted_elsewhere`` |
     | enough ABORTs, the site's own missing | ``secagg.not_aborted``: the site itself could still open |
     | ABORTs of sites outside the recorded cohort | do not count |
     | a site listed twice | counts once |
@@ -93,11 +94,19 @@ def check_retry(
         max_colluders: c, the site's own setting.
 
     Raises:
-        SecAggError: ``secagg.already_opened``, or ``secagg.not_aborted``, which later ABORTs may mend.
+        SecAggError: ``secagg.already_opened``; ``secagg.not_aborted`` or ``secagg.aborted_elsewhere``, which
+            later ABORTs may mend.
     """
     if opened:
         raise refuse("already_opened", f"{site} has opened in this round: its update may be in a sum")
     for earlier in masked:
+        if any(aborts.values()) and not aborts.get(earlier.attempt):
+            raise refuse(
+                "aborted_elsewhere",
+                f"expected ABORTs of attempt {earlier.attempt}, in which {site} sent its update, got only "
+                f"those of attempt {max(aborts)}",
+                retryable=True,
+            )
         said = set(aborts.get(earlier.attempt, ())).intersection(earlier.cohort)
         needed = aborts_needed(earlier, max_colluders=max_colluders)
         if len(said) < needed or site not in said:

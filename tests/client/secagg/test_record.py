@@ -7,6 +7,7 @@ import sqlite3
 import msgspec
 import pytest
 
+from wardround_client.scratch import Scratch
 from wardround_client.secagg import AcceptedRound, ProtocolRecord, Vault
 from wardround_client.secagg.rows import BegunAttempt, SentUpload
 from wardround_common.errors import SecAggError, StorageError
@@ -38,8 +39,8 @@ def accept(record, context=ROUND, *, start=START, next_digest=NEXT, message=b"ac
     return record.accept(context, start=start, next_digest=next_digest, message=message)
 
 
-def open_record(path, *, study=STUDY, key=b"v" * 32):
-    return ProtocolRecord(path, study=study, vault=Vault(key))
+def open_record(path, *, study=STUDY, key=b"v" * 32, tip=None):
+    return ProtocolRecord(path, study=study, vault=Vault(key), tip=tip)
 
 
 @pytest.fixture
@@ -102,12 +103,12 @@ def test_another_attempt_is_masked_only_when_enough_of_every_earlier_cohort_abor
     begin(record, at(attempt=2))
     record = later()
     enough = {"a", "b", "c"}  # n - t + 1 + c = 3
-    for aborts in ({}, {1: {"a", "b"}}, {1: {"b", "c", "d"}}, {1: {"a", "b", "x"}}, {2: enough}):
+    for aborts in ({}, {1: {"a", "b"}}, {1: {"b", "c", "d"}}, {1: {"a", "b", "x"}}):
         refused = code_of(lambda aborts=aborts: mask(record, at(attempt=2), aborts=aborts))
         assert refused == "secagg.not_aborted"
     mask(record, at(attempt=2), aborts={1: enough})
     begin(record, at(attempt=3))
-    assert code_of(lambda: mask(record, at(attempt=3), aborts={2: enough})) == "secagg.not_aborted"
+    assert code_of(lambda: mask(record, at(attempt=3), aborts={2: enough})) == "secagg.aborted_elsewhere"
     mask(record, at(attempt=3), aborts={1: enough, 2: enough})
     begin(record, at(round=5))
     mask(record, at(round=5))
@@ -339,6 +340,24 @@ def test_the_newest_roster_is_remembered(record, later):
     record.see_roster(9, b"nine")
     record = later()
     assert record.newest_roster() == (9, b"nine")
+
+
+def test_a_record_that_was_restored_from_a_backup_is_noticed(tmp_path, path):
+    scratch = Scratch(tmp_path / "scratch.sqlite")
+    record = open_record(path, tip=scratch.tip(STUDY))
+    begin(record)
+    mask(record)
+    record.close()
+    backup = path.read_bytes()
+    record = open_record(path, tip=scratch.tip(STUDY))  # nothing is missing
+    record.confirm(ROUND, (b"1",))
+    record.close()
+    path.write_bytes(backup)
+    with pytest.raises(StorageError) as caught:
+        open_record(path, tip=scratch.tip(STUDY))
+    assert caught.value.code == "storage.record_rolled_back"
+    open_record(path, study=b"q" * 32, tip=scratch.tip(b"q" * 32))
+    scratch.close()
 
 
 def test_studies_in_one_file_do_not_meet(path, record):
