@@ -33,11 +33,12 @@ def stay_offline() -> None:
     os.environ.update(OFFLINE)
 
 
-def run_program(app: typer.Typer) -> None:
+def run_program(app: typer.Typer, *, stopped: str = "what was spent stays in the ledgers") -> None:
     """Run a command line program and end the process with its exit status.
 
     Args:
         app: Parses the command line and acts; ``WardroundError`` becomes its message and remedy.
+        stopped: What Ctrl-C leaves behind, in words.
     """
     stay_offline()
     try:
@@ -52,7 +53,7 @@ def run_program(app: typer.Typer) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        print("\nstopped; what was spent stays in the ledgers", file=sys.stderr)  # noqa: T201
+        print(f"\nstopped; {stopped}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the edge of the process: no traceback for a user
         _fail(

@@ -1,0 +1,88 @@
+"""Reading with a limit, writing in one piece.
+
+Rules:
+
+* A file is written beside its place, synced, and renamed: after a crash there is the old file or the new.
+* Whoever reads says how long the file may be.
+
+Not here: what is in a file.
+
+Privacy: knows names and lengths of files only.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from wardround_common.errors import ConfigError, StorageError
+
+OWNER_ONLY = 0o600
+READABLE = 0o644
+
+
+def read(path: Path, *, limit_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ConfigError: ``authority.unreadable``, ``authority.too_long``.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            remedy="Check the path and the permissions of the file.",
+            code="authority.unreadable",
+        ) from error
+    if len(data) > limit_bytes:
+        raise ConfigError(
+            f"{path} is longer than {limit_bytes} bytes",
+            remedy="Check that this is the file that you mean.",
+            code="authority.too_long",
+        )
+    return data
+
+
+def write(path: Path, data: bytes, *, mode: int = READABLE) -> None:
+    """Put ``data`` in ``path``, durably and in one piece, instead of what is there.
+
+    Raises:
+        StorageError: ``authority.unwritable``.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        fresh = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """What to raise where ``path`` could not be written."""
+    return StorageError(
+        f"cannot write {path}: {error.strerror}",
+        remedy="Check that its folder exists, has free space and may be written.",
+        code="authority.unwritable",
+    )
