@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo demo-gan test test-all check mutate bench bench-secagg fmt clean lock
+.PHONY: help setup system-packages demo demo-gan test test-all check mutate bench bench-secagg fmt wheel clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -61,6 +61,10 @@ bench-secagg: $(READY) ## Secure aggregation against the cipher, Flower and CKKS
 fmt: $(READY) ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+wheel: $(READY) ## Build the wheels of site, coordinator and simulation into dist/
+	rm -rf dist
+	$(BIN)/hatchling build -t custom -d dist
 
 lock: $(READY) ## Renew deploy/requirements.lock; torch is pinned in deploy/constraints.txt
 	mkdir -p build

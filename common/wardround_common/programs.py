@@ -1,5 +1,9 @@
 """What every program of Wardround does at its edge: offline environment, errors as sentences, Ctrl-C.
 
+Rules:
+
+* Wheels that were installed over each other are refused: one may have replaced files of the other.
+
 Not here: commands.
 
 Privacy: of an unforeseen error only its type is shown, since foreign messages may quote a file; the
@@ -8,6 +12,7 @@ traceback appears where WARDROUND_DEBUG=1 asks for it.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 import traceback
@@ -15,7 +20,7 @@ import traceback
 import click
 import typer
 
-from wardround_common.errors import WardroundError
+from wardround_common.errors import ConfigError, WardroundError
 
 OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -26,6 +31,8 @@ OFFLINE = {
 """Set before Flower is imported: nobody is called, nothing is installed at run time."""
 
 INTERRUPTED = 130
+DISTRIBUTIONS = ("wardround", "wardround-coordinator", "wardround-simulation", "wardround-site")
+"""A checkout and the three wheels. They share files, so an environment holds one of them."""
 
 
 def stay_offline() -> None:
@@ -42,6 +49,7 @@ def run_program(app: typer.Typer, *, stopped: str = "what was spent stays in the
     """
     stay_offline()
     try:
+        _check_alone()
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # typer's own answer to Ctrl-C
             raise KeyboardInterrupt
@@ -62,6 +70,24 @@ def run_program(app: typer.Typer, *, stopped: str = "what was spent stays in the
             error,
         )
         sys.exit(70)
+
+
+def _check_alone() -> None:
+    installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
+    if len(installed) > 1:
+        raise ConfigError(
+            f"{', '.join(installed)} are installed in one environment, and share files",
+            remedy="Uninstall all of them, then install one: wardround-simulation has everything.",
+            code="programs.two_wheels",
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _fail(text: str, error: BaseException) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -282,6 +283,30 @@ def test_a_clock_that_was_set_back_is_mentioned(program, authority):
     code, _, err = program(*AGAIN)
     assert code == 0
     assert "is the clock right?" in err
+
+
+OFFLINE = """
+import sys
+def watch(event, arguments):
+    if event.startswith("socket.") or event == "subprocess.Popen":
+        sys.stderr.write(f"{event} {arguments}")
+        sys.stderr.flush()
+        import os; os._exit(99)
+sys.addaudithook(watch)
+from wardround_common.authority.main import main
+main()
+"""
+
+
+def test_the_program_opens_no_connection(program, authority):
+    for command in (
+        FIRST,
+        AGAIN,
+        ("revoke", "home", "birch", "--out", "roster.bin", "--yes"),
+        ("show", "home"),
+    ):
+        ran = subprocess.run([sys.executable, "-c", OFFLINE, *command], capture_output=True, check=False)
+        assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("command", [(), ("init",), ("sign-roster",), ("revoke",), ("show",)])
