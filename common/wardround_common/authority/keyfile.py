@@ -2,7 +2,8 @@
 
 With one, the key is PKCS #8 under AES-256, and its password is not the passphrase but what scrypt makes of
 it: the format's own stretching is 2048 rounds of PBKDF2, which a thief tries out by the million. The first
-line of the file names scrypt's salt.
+line of the file names scrypt's salt and a check value, further bytes of scrypt's output: without it, one
+wrong passphrase in some hundred looks like a damaged file.
 
 Rules:
 
@@ -18,6 +19,7 @@ References: RFC 7914 (scrypt); RFC 5958 (PKCS #8).
 
 from __future__ import annotations
 
+import hmac
 import os
 import stat
 from pathlib import Path
@@ -39,7 +41,10 @@ from wardround_common.identity import SigningKey
 KEY_LIMIT_BYTES = 4096
 PASSPHRASE_CHARACTERS = 12
 _SCRYPT = "scrypt n=131072 r=8 p=1 salt="
+_CHECK = " check="
 _SALT_BYTES = 16
+_PASSWORD_BYTES = 32
+_CHECK_BYTES = 16
 
 
 def seal(key: Ed25519PrivateKey, passphrase: str | None) -> bytes:
@@ -57,9 +62,9 @@ def seal(key: Ed25519PrivateKey, passphrase: str | None) -> bytes:
             code="authority.short_passphrase",
         )
     salt = os.urandom(_SALT_BYTES)
-    sealed = BestAvailableEncryption(_stretch(passphrase, salt))
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed)
-    return f"{_SCRYPT}{salt.hex()}\n".encode() + pem
+    password, check = _stretch(passphrase, salt)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
+    return f"{_SCRYPT}{salt.hex()}{_CHECK}{check.hex()}\n".encode() + pem
 
 
 def is_sealed(path: Path) -> bool:
@@ -93,16 +98,10 @@ def load(path: Path, passphrase: str | None) -> SigningKey:
     password = None
     if passphrase is not None:
         line, _, data = data.partition(b"\n")
-        password = _stretch(passphrase, _salt(line, path))
+        password = _password(line, passphrase, path)
     try:
         key = load_pem_private_key(data, password)
-    except (ValueError, TypeError) as error:
-        if sealed and "Incorrect password" in str(error):
-            raise ConsentError(
-                f"the passphrase does not open {path}",
-                remedy="Type it again; a forgotten passphrase cannot be recovered.",
-                code="authority.passphrase",
-            ) from None
+    except (ValueError, TypeError):
         raise _damaged(path) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise _damaged(path)
@@ -125,18 +124,28 @@ def check_private(path: Path) -> None:
         )
 
 
-def _stretch(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=32, n=1 << 17, r=8, p=1).derive(passphrase.encode()).hex().encode()
+def _stretch(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The PKCS #8 password and the check value, 128 MiB and half a second later."""
+    scrypt = Scrypt(salt=salt, length=_PASSWORD_BYTES + _CHECK_BYTES, n=1 << 17, r=8, p=1)
+    stretched = scrypt.derive(passphrase.encode())
+    return stretched[:_PASSWORD_BYTES].hex().encode(), stretched[_PASSWORD_BYTES:]
 
 
-def _salt(line: bytes, path: Path) -> bytes:
+def _password(line: bytes, passphrase: str, path: Path) -> bytes:
     try:
-        salt = bytes.fromhex(line.decode("ascii").removeprefix(_SCRYPT))
+        salt, check = map(bytes.fromhex, line.decode("ascii").removeprefix(_SCRYPT).split(_CHECK))
     except ValueError:
         raise _damaged(path) from None
-    if len(salt) != _SALT_BYTES:
+    if len(salt) != _SALT_BYTES or len(check) != _CHECK_BYTES:
         raise _damaged(path)
-    return salt
+    password, expected = _stretch(passphrase, salt)
+    if not hmac.compare_digest(check, expected):
+        raise ConsentError(
+            f"the passphrase does not open {path}",
+            remedy="Type it again; a forgotten passphrase cannot be recovered.",
+            code="authority.passphrase",
+        )
+    return password
 
 
 def _damaged(path: Path) -> StorageError:

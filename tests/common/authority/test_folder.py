@@ -150,6 +150,8 @@ def test_a_version_issued_twice_is_found_by_the_other_roster(home, issue, tmp_pa
     with opened(home) as folder, pytest.raises(WardroundError) as caught:
         check_newest(folder, other)
     assert caught.value.code == "authority.rolled_back"
+    (home / "rosters/000002").write_bytes(other)
+    assert refusal(home) == "authority.damaged"
 
 
 def test_a_key_folder_open_to_others_does_not_sign(home, issue):

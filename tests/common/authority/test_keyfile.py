@@ -66,6 +66,12 @@ def test_a_key_that_others_may_read_is_refused(sealed, stored, mode):
     assert refusal(stored(sealed, mode)) == "authority.exposed_key"
 
 
+def test_a_key_whose_file_was_damaged_does_not_blame_the_passphrase(sealed, stored):
+    lines = sealed.splitlines(keepends=True)
+    lines[3] = lines[3][::-1]
+    assert refusal(stored(b"".join(lines))) == "authority.bad_key"
+
+
 def test_a_damaged_key_is_refused_with_a_remedy(sealed, stored):
     assert refusal(stored(sealed[:150])) == "authority.bad_key"
     assert refusal(stored(sealed.replace(b"salt=", b"salt=zz"))) == "authority.bad_key"

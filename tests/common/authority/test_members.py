@@ -51,6 +51,7 @@ def test_a_replaced_key_never_comes_back(members, keys):
     assert later.keys["alder"] == FRESH
     for name in ("alder", "dogwood"):
         old = Card(name, keys["alder"].public)
+        assert refusal(admitted, later, old) == "authority.retired_key"
         assert refusal(admitted, later, old, replace=["alder"]) == "authority.retired_key"
 
 

@@ -1,10 +1,12 @@
 """The program as a person at the authority uses it, and as somebody who cheats meets it."""
 
+import contextlib
 import datetime
 import io
 import itertools
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -49,6 +51,17 @@ def authority(program, tmp_path, keys):
     return tmp_path
 
 
+OFFLINE = """
+import sys
+def watch(event, arguments):
+    if event.startswith("socket.") or event == "subprocess.Popen":
+        sys.stderr.write(f"{event} {arguments}")
+        sys.stderr.flush()
+        import os; os._exit(99)
+sys.addaudithook(watch)
+from wardround_common.authority.main import main
+main()
+"""
 FIRST = (
     *("sign-roster", "home", "--sites", "alder.card", "birch.card", "cedar.card"),
     *("--coordinator", "coordinator.card", "--lead", "lead.card", "--out", "roster.bin", "--yes"),
@@ -184,6 +197,8 @@ def test_the_passphrase_opens_the_key_and_is_never_shown(program, authority):
         path.chmod(mode)
     shutil.rmtree(authority / "home")
     assert refused(program("init", "home", "--passphrase-file", open_to_all), "open to others")
+    (authority / "empty").touch(mode=0o600)
+    assert refused(program("init", "home", "--passphrase-file", "empty"), "no passphrase")
     assert refused(program("init", "home"), "no terminal")
     assert refused(program("init", "home", "--passphrase-file", secret, "--no-passphrase"), "contradict")
     assert not (authority / "home").exists()
@@ -195,6 +210,42 @@ def test_the_passphrase_opens_the_key_and_is_never_shown(program, authority):
     shown.append(program(*AGAIN))
     assert refused(shown[-1], "--passphrase-file")
     assert not any(PASSPHRASE in text for _, out, err in shown for text in (out, err))
+
+
+def at_a_terminal(*arguments, answers):
+    """Run the program at a terminal of its own; (exit status, all that the screen showed)."""
+    child, screen = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", OFFLINE, *map(str, arguments)])
+    shown = b""
+    for question, answer in answers:
+        while question not in shown:
+            shown += os.read(screen, 1024)
+        os.write(screen, answer.encode())
+    with contextlib.suppress(OSError):  # how a closed terminal reads
+        while more := os.read(screen, 1024):
+            shown += more
+    os.close(screen)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+def test_a_passphrase_typed_at_a_terminal_is_asked_twice_and_not_echoed(authority):
+    twice = [(b"New passphrase", PASSPHRASE + "\n"), (b"confirmation", PASSPHRASE + "\n")]
+    code, shown = at_a_terminal("init", "typed", answers=twice)
+    assert code == 0, shown
+    assert PASSPHRASE not in shown
+    sign = ("sign-roster", "typed", *FIRST[2:])
+    code, shown = at_a_terminal(*sign, answers=[(b"Passphrase of the", PASSPHRASE + "\n")])
+    assert code == 0, shown
+    assert PASSPHRASE not in shown
+
+
+def test_whoever_interrupts_a_question_has_signed_nothing(authority):
+    code, shown = at_a_terminal(*FIRST[:-1], answers=[(b"[y/N]", "\x03")])
+    assert code == 130
+    assert "stopped; what was issued is in the authority's folder" in shown
+    assert not (authority / "roster.bin").exists()
+    assert not list((authority / "home/rosters").iterdir())
 
 
 def test_show_needs_no_passphrase_and_says_who_is_in_it(program, authority, keys):
@@ -236,7 +287,8 @@ def test_show_never_takes_an_unchecked_roster_for_a_checked_one(program, authori
 def test_a_tampered_copy_stops_everything_with_a_remedy(program, authority):
     program(*FIRST)
     copy = authority / "home/rosters/000001"
-    copy.write_bytes(copy.read_bytes()[:-1] + b"\0")
+    data = copy.read_bytes()
+    copy.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     for command in (AGAIN, ("show", "home"), ("revoke", "home", "birch", "--out", "r.bin", "--yes")):
         assert refused(program(*command), "000001", "backup")
 
@@ -267,6 +319,7 @@ def test_killed_at_any_moment_no_version_is_issued_twice(program, authority):
         for data in [*left, next_out.read_bytes()]:
             version = open_undated(data, public_key(authority)).version
             assert seen.setdefault(version, data) == data
+        assert program("show", "home")[0] == 0, "the folder is whole again"
         if len(left) > 1:
             assert "birch" not in [site.name for site in peek(next_out.read_bytes()).sites]
     assert point > 6
@@ -283,19 +336,6 @@ def test_a_clock_that_was_set_back_is_mentioned(program, authority):
     code, _, err = program(*AGAIN)
     assert code == 0
     assert "is the clock right?" in err
-
-
-OFFLINE = """
-import sys
-def watch(event, arguments):
-    if event.startswith("socket.") or event == "subprocess.Popen":
-        sys.stderr.write(f"{event} {arguments}")
-        sys.stderr.flush()
-        import os; os._exit(99)
-sys.addaudithook(watch)
-from wardround_common.authority.main import main
-main()
-"""
 
 
 def test_the_program_opens_no_connection(program, authority):
