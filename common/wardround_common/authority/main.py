@@ -218,6 +218,12 @@ def _compare(authority: Folder, newest: Path | None) -> None:
 
 def _check_out(out: Path, authority: Folder) -> None:
     """Before a version is used up: can the roster be put there, and is nothing lost?"""
+    if out.resolve().is_relative_to(authority.path.resolve()):
+        raise ConfigError(
+            f"{out} is inside the authority's folder",
+            remedy="Name a file outside it with --out; the folder keeps its own copy.",
+            code="authority.out_inside",
+        )
     if out.exists():
         try:
             open_undated(read(out, limit_bytes=SIGNED_LIMIT_BYTES), authority.public)

@@ -170,6 +170,9 @@ def test_a_foreign_file_is_not_overwritten_and_no_version_is_used_up(program, au
         (authority / "roster.bin").write_bytes(data)
         assert refused(program(*AGAIN), "is no roster of this authority")
         assert (authority / "roster.bin").read_bytes() == data
+    (authority / "link").symlink_to("home/rosters")
+    for out in ("home/rosters/000001", "home/roster.bin", "link/000001"):
+        assert refused(program("sign-roster", "home", "--out", out, "--yes"), "inside the authority's folder")
     assert refused(program("sign-roster", "home", "--out", "none/roster.bin", "--yes"), "none")
     assert program("sign-roster", "home", "--out", "next.bin", "--yes")[0] == 0
     assert peek((authority / "next.bin").read_bytes()).version == 2
