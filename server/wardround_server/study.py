@@ -43,7 +43,7 @@ from wardround_server.rounds import RoundOutcome, run_round
 from wardround_server.sending import Line
 from wardround_server.transport import Transport
 
-__all__ = ["CoordinatorStudy", "StudyOutcome", "StudySetup"]
+__all__ = ["FORK", "CoordinatorStudy", "StudyOutcome", "StudySetup"]
 
 VOID_ROUNDS_THAT_PAUSE: Final = 2
 FORK: Final = "secagg.fork"

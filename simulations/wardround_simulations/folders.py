@@ -70,8 +70,13 @@ def study_folder(out: Path, study: str) -> Path:
 
 
 def show_newest(out: Path, folder: Path) -> Path:
-    """Copy a study's results to the top of ``out``; returns the path of its report there."""
+    """Copy a study's results to the top of ``out``, in place of an earlier study's.
+
+    Returns:
+        The path of its report there.
+    """
     for name in RESULTS:
+        (out / name).unlink(missing_ok=True)
         if (folder / name).exists():
             shutil.copyfile(folder / name, out / name)
     return out / RESULTS[0]

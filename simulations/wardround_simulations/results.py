@@ -26,7 +26,7 @@ from wardround_common.secagg.thresholds import threshold
 from wardround_common.trust import plan_digest
 from wardround_server.observer import RoundRecord
 from wardround_server.report import model as report_model
-from wardround_server.study import StudyOutcome
+from wardround_server.study import FORK, StudyOutcome
 from wardround_simulations.federation import Federation, SiteCost, SiteData
 from wardround_simulations.pictures import tiles
 
@@ -131,13 +131,14 @@ def epsilon_after(plan: StudyPlan, record: RoundRecord) -> float:
 
 def _round(record: RoundRecord) -> report_model.RoundReport:
     refusals = ", ".join(f"{site}: {code} ({exchange})" for exchange, site, code in record.refusals)
+    blamed = ", ".join(f"{site} broke the protocol: {code}" for site, code in sorted(record.blamed.items()))
     return report_model.RoundReport(
         number=record.number,
         kind=record.kind,
         cohort=record.cohort,
         survivors=record.survivors,
         void=bool(record.void),
-        reason="; ".join(part for part in (record.void, refusals) if part),
+        reason="; ".join(part for part in (record.void, blamed, refusals) if part),
         attempts=record.attempts,
         seconds=record.seconds,
     )
@@ -195,9 +196,15 @@ def _data(data: SiteData, plan: StudyPlan) -> report_model.SiteData:
 
 def _warnings(run: Run) -> tuple[str, ...]:
     warnings = []
-    if run.outcome.paused:
-        warnings.append(f"The study was paused after two void rounds in a row ({run.outcome.paused}).")
-    if run.outcome.counts is None and run.federation.plan.evaluation is not None:
+    outcome = run.outcome
+    if outcome.paused == FORK:
+        warnings.append(f"The study was paused: sites accepted different results ({FORK}).")
+    elif outcome.paused:
+        warnings.append(f"The study was paused after two void rounds in a row ({outcome.paused}).")
+    if not outcome.releasable:
+        accepted = ", ".join(outcome.accepted_by) or "no site"
+        warnings.append(f"No model is released: too few sites accepted it ({accepted}).")
+    if outcome.counts is None and run.federation.plan.evaluation is not None:
         warnings.append("No evaluation was released: the EVALUATE round is void or was not reached.")
     return tuple(warnings)
 

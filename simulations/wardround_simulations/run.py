@@ -157,10 +157,12 @@ def _run(job: Job, screen: Screen, clock: _Clock) -> Path:
 
 
 def _write(run: Run, folder: Path) -> None:
+    """The report; the model and its card only where enough sites accepted it."""
     report = build_report(run)
     write_report(report, folder)
-    write_model_card(report, folder)
-    write_release(run.federation.plan, run.outcome.state.average, folder)
+    if run.outcome.releasable:
+        write_model_card(report, folder)
+        write_release(run.federation.plan, run.outcome.state.average, folder)
 
 
 def _external(job: Job, screen: Screen) -> HeldOut | None:

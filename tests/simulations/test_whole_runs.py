@@ -16,6 +16,7 @@ from wardround_common.accounting import evaluate_event, train_event
 from wardround_common.errors import ConfigError, PrivacyError
 from wardround_server.observer import Silent
 from wardround_simulations.federation import Federation, read_sites, run_study
+from wardround_simulations.grid import FIRST_NODE
 from wardround_simulations.live import Screen
 from wardround_simulations.phantoms import planted_identifiers, write_phantoms
 from wardround_simulations.run import Job, run_scenario, scenario_path
@@ -211,3 +212,22 @@ def test_one_and_two_workers_give_the_same_model_bit_for_bit(tmp_path, phantoms)
     assert vectors[0].keys() == vectors[1].keys()
     for name, tensor in vectors[0].items():
         assert np.array_equal(tensor, vectors[1][name])
+
+
+def test_a_model_that_too_few_sites_accepted_is_not_released_and_the_report_says_so(tmp_path, phantoms):
+    def deaf_to_cedar(leg, node, message_type, data):
+        lost = leg == "reply" and node == FIRST_NODE + 2 and message_type.endswith(".result")
+        return None if lost else data
+
+    out = tmp_path / "out"
+    small = {"rounds": 1, "study": "small"}
+    run(federation(out, **small), phantoms)
+    assert (out / "model.safetensors").is_file()
+    report = run(federation(out, **small | {"study": "unaccepted"}), phantoms, wire=deaf_to_cedar)
+    for name in ("model.safetensors", "release.json", "model_card.md"):
+        assert not (out / name).exists()
+        assert not (out / "studies" / "unaccepted" / name).exists()
+        assert (out / "studies" / "small" / name).is_file()
+    warnings = json.loads((out / "report.json").read_text())["warnings"]
+    assert any("too few sites accepted it (alder, birch)" in warning for warning in warnings)
+    assert "No model is released" in report.read_text()
