@@ -55,7 +55,7 @@ bench: $(READY) ## Benchmarks: a table, and build/bench/*.json
 	$(BIN)/python -m benchmarks
 
 bench-secagg: $(READY) ## Secure aggregation against the cipher, Flower and CKKS; ARGS=--quick or --large
-	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/pip install -q --no-deps --require-hashes -r deploy/bench.lock
 	$(BIN)/python -m benchmarks.secagg $(ARGS)
 
 fmt: $(READY) ## Format, and mend what the linter can
@@ -66,13 +66,15 @@ wheel: $(READY) ## Build the wheels of site, coordinator and simulation into dis
 	rm -rf dist
 	$(BIN)/hatchling build -t custom -d dist
 
-lock: $(READY) ## Renew deploy/requirements.lock; torch is pinned in deploy/constraints.txt
+lock: $(READY) ## Renew the lock files in deploy/; torch is pinned in deploy/constraints.txt
 	mkdir -p build
 	echo 'torch ; python_version < "3"' > build/no-torch.txt
 	grep -v '^torch==' deploy/constraints.txt > build/constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --extra simulation --extra dev --override build/no-torch.txt \
 	  -c build/constraints.txt --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --upgrade -o deploy/requirements.lock
+	echo 'tenseal>=0.3.16' | $(BIN)/uv pip compile - --no-deps --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --upgrade -o deploy/bench.lock
 
 clean: ## Remove the environment and everything built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

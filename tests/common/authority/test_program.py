@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -219,6 +220,9 @@ def at_a_terminal(*arguments, answers):
     """Run the program at a terminal of its own; (exit status, all that the screen showed)."""
     child, screen = pty.fork()
     if not child:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a run in the background ignores it, and so would its child
         os.execv(sys.executable, [sys.executable, "-c", OFFLINE, *map(str, arguments)])
     shown = b""
     for question, answer in answers:
