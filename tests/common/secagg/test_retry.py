@@ -118,6 +118,11 @@ def test_aborts_of_an_attempt_in_which_nothing_was_masked_close_no_other():
     assert "attempt 1," in error.message
 
 
+def test_aborts_of_another_attempt_do_not_make_up_for_those_that_are_missing():
+    said = {1: {"a"}, 2: set(NAMES[:10])}
+    assert refusal((attempt(1),), said).code == "secagg.not_aborted"
+
+
 def test_each_attempt_is_counted_in_its_own_cohort():
     masked = (attempt(1, n=10), MaskedAttempt(attempt=2, cohort=tuple("ahij"), t=threshold(4)))
     said = {1: set("abcde"), 2: set("abc")}
