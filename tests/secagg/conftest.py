@@ -19,11 +19,12 @@ from wardround_common.errors import ProtocolError
 from wardround_common.identity import SigningKey
 from wardround_common.messages import Deal, DealParcel, Envelope, Hello, Packet, RoundContext, Signer
 from wardround_common.messages.bodies import TABLE, Body
+from wardround_common.plan_parts import CipherName
 from wardround_common.secagg import shamir
 from wardround_common.secagg.agreement import AgreementKey
 from wardround_common.secagg.channel import Channel, HeldShares
 from wardround_common.secagg.commitments import ciphertext_digest, commit_seed, commit_share
-from wardround_common.secagg.ring import WORDS
+from wardround_common.secagg.ring import WORDS, Bits
 from wardround_common.secagg.terms import RoundTerms
 from wardround_common.secagg.thresholds import SecAggPolicy
 from wardround_common.streams import Stream, derive
@@ -66,6 +67,8 @@ class World:
         members: int | None = None,
         verify_full: bool = False,
         degree: int = 12,
+        bits: Bits = 32,
+        cipher: CipherName = "aes-256-ctr",
         seed: str = "",
         size: int = 40,
         state: bytes = STATE,
@@ -84,8 +87,8 @@ class World:
             minimum_cohort=3,
             state=state,
             size=size,
-            word=WORDS[32],
-            cipher="aes-256-ctr",
+            word=WORDS[bits],
+            cipher=cipher,
             degree=degree,
             verify_full=verify_full,
         )
@@ -100,8 +103,9 @@ class World:
             accepts=accepts,
         )
         numbers = Stream(derive(b"v" * 32, seed))
+        spread = 2 ** (bits - 12)
         self.vectors = {
-            name: numbers.below(size, 2**20).astype(np.uint32) - np.uint32(2**19) for name in self.sites
+            name: (numbers.below(size, 2 * spread) - spread).astype(self.terms.word) for name in self.sites
         }
         self.requests: dict[str, Packet] = {}
         self.replies: dict[str, Packet] = {}
@@ -199,7 +203,7 @@ class World:
     def expected(self, survivors: tuple[str, ...]) -> np.ndarray:
         """The sum of the survivors' vectors, the slow way."""
         total = [sum(int(self.vectors[name][i]) for name in survivors) for i in range(self.terms.size)]
-        return np.array([value % 2**32 for value in total], dtype=np.uint32)
+        return np.array([value % 256**self.terms.word.itemsize for value in total], dtype=self.terms.word)
 
 
 class LyingDealer:

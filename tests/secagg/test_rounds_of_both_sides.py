@@ -127,10 +127,24 @@ def test_as_many_dropouts_as_are_borne_at_any_mixture_of_exchanges_leave_the_exa
     assert play_out(w, {name: data.draw(st.sampled_from(REPLIES[1:]), label=name) for name in gone})
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_the_sum_is_exact_in_both_rings_under_both_ciphers_and_along_both_graphs(world, data):
+    n = data.draw(st.integers(3, 16), label="n")
+    bits = data.draw(st.sampled_from((16, 32)), label="bits")
+    cipher = data.draw(st.sampled_from(("aes-256-ctr", "chacha20")), label="cipher")
+    w = world(n, size=5, bits=bits, cipher=cipher, degree=8, verify_full=data.draw(st.booleans()))
+    words = st.integers(0, 2**bits - 1)
+    vectors = data.draw(st.lists(st.lists(words, min_size=5, max_size=5), min_size=n, max_size=n))
+    w.vectors = dict(zip(w.sites, np.array(vectors, dtype=w.terms.word), strict=True))
+    gone = data.draw(st.permutations(w.sites))[: n - threshold(n)]
+    assert play_out(w, {name: data.draw(st.sampled_from(REPLIES[1:]), label=name) for name in gone})
+
+
 @pytest.mark.statistical
-@pytest.mark.parametrize("n", [30, 100])
-def test_a_large_cohort_bears_its_dropouts_spread_over_all_exchanges(world, n):
-    w = world(n, size=70_000)
+@pytest.mark.parametrize(("n", "degree"), [(30, 12), (100, 40)])
+def test_a_large_cohort_bears_its_dropouts_spread_over_all_exchanges(world, n, degree):
+    w = world(n, size=70_000, degree=degree)
     gone = w.sites[:: n // (n - threshold(n))][: n - threshold(n)]
     assert len(gone) == n - threshold(n)
     assert play_out(w, {name: REPLIES[1:][i % 5] for i, name in enumerate(gone)})
