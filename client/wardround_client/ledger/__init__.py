@@ -1,8 +1,8 @@
 """The site's record of what its patients have spent: append-only, hash-chained, never forgetting.
 
 ``records`` says what is written down, ``history`` what follows from it, ``limits`` and ``refusals`` what is
-refused, ``database``, ``members`` and ``head`` keep it on disk, ``book`` joins them, ``store`` is the ledger
-that a round uses.
+refused, ``database``, ``schema`` and ``members`` keep it on disk, ``book`` joins them, ``store`` is what a
+round uses.
 
 Not here: the computation of an epsilon (``wardround_common.accounting``), secrets and outputs themselves (the
 scratch database), what was said to whom (the audit).

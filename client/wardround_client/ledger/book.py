@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wardround_client.ledger import head as head_file
 from wardround_client.ledger import members, refusals
-from wardround_client.ledger.database import Database, Tip, append, broken, read
+from wardround_client.ledger.database import Tip, append, broken, read
 from wardround_client.ledger.history import History
 from wardround_client.ledger.records import Opened, Record, Registered
+from wardround_client.ledger.schema import LEDGER
+from wardround_common.durable import DurableFile
+from wardround_common.heads import HeadFile
 
 
 class Page:
@@ -63,8 +65,8 @@ class Book:
     def __init__(self, path: Path, *, head_path: Path | None, simulation_id: bytes | None) -> None:
         self._history = History()
         self._tip = Tip()
-        self._head_path = head_path
-        self._database = Database(path)
+        self._head_file = None if head_path is None else HeadFile(head_path, LEDGER.noun, LEDGER.area)
+        self._database = DurableFile(path, LEDGER)
         try:
             self._check_head()
             self._check_sort(simulation_id)
@@ -90,8 +92,8 @@ class Book:
             for record in page.appended:
                 self._history.apply(record)
             self._tip = page.tip
-            if page.appended and self._head_path is not None:
-                head_file.remember(self._head_path, self._tip.hash)
+            if page.appended and self._head_file is not None:
+                self._head_file.remember(self._tip.hash)
 
     def verify(self) -> int:
         """Recompute the chain from its first row and compare every snapshot's members with it.
@@ -112,7 +114,7 @@ class Book:
         return tip.seq
 
     def _check_head(self) -> None:
-        known = None if self._head_path is None else head_file.recall(self._head_path)
+        known = None if self._head_file is None else self._head_file.recall()
         with self.page() as page:
             if known is not None and not page.knows(known):
                 raise refusals.rolled_back()

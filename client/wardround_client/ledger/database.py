@@ -1,40 +1,28 @@
-"""The ledger's file: durable transactions, and a chain of rows that shows every change.
-
-One SQLite file, journal mode DELETE, ``synchronous = EXTRA``: a transaction that has returned survives a
-power cut, including the removal of its journal. Write-ahead logging would be faster and as durable, but
-there the newest rows live in a second file, and a copy of the first one alone is a ledger that has
-forgotten spends. A round appends two rows, so speed does not matter.
+"""The ledger's rows: a chain that shows every change.
 
 Rules:
 
 * The hash of a row covers its number, the hash of the row before and its text.
 * Rows are never changed or deleted; triggers stop accidents, the chain shows the rest.
 * Removing the newest rows leaves a valid, shorter chain. That is found by who remembers a later head: the
-  coordinator, which returns the site's last signed one, and a file outside the backups (``head``).
+  coordinator, which returns the site's last signed one, and a file outside the backups (``heads``).
 
-Not here: what a record means (``history``, ``store``), who is in a snapshot (``members``).
+Not here: the file (``wardround_common.durable``), what a record means (``history``, ``store``), who is in a
+snapshot (``members``).
 
-Privacy: the file is readable by its owner only.
-
-References:
-    SQLite, "PRAGMA synchronous" and "Atomic Commit In SQLite".
+Privacy: rows hold keyed hashes and events; they stay at the site.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from wardround_client.ledger.records import Record
-from wardround_client.ledger.schema import APPLICATION, PRAGMAS, SCHEMA, VERSION
 from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
 
@@ -50,60 +38,6 @@ class Tip:
 
     seq: int = 0
     hash: bytes = START
-
-
-class Database:
-    """The file, one connection, one lock: threads of one process, and processes, take turns.
-
-    Args:
-        path: The file; made, readable by its owner only, where it does not exist. Its folder must exist.
-
-    Raises:
-        StorageError: It cannot be opened, or is something else.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.lock = threading.RLock()
-        with _translated(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for pragma in PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
-        self._prepare()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self.lock:
-            self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction; it is durable when the block has ended, or has not happened at all."""
-        with self.lock, _translated(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-
-    def _prepare(self) -> None:
-        """Make the tables of a new file; refuse a file of something else."""
-        with self.transaction() as connection:
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-            if empty and application == 0:
-                for statement in _statements(SCHEMA):
-                    connection.execute(statement)
-            elif (application, version) != (APPLICATION, VERSION):
-                raise StorageError(
-                    f"{self._path} is not a ledger of version {VERSION}",
-                    remedy="Point the configuration at the ledger, or install the version that made it.",
-                    code="ledger.other_file",
-                )
 
 
 def append(connection: sqlite3.Connection, record: Record, *, after: Tip) -> Tip:
@@ -159,45 +93,3 @@ def _decode(body: bytes) -> Record | None:
 
 def _hash_of(seq: int, body: bytes, *, previous: bytes) -> bytes:
     return digest("ledger row", seq.to_bytes(8, "big"), previous, body)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements: ``executescript`` would commit the open transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-_PERMISSION: Final = "Check that the ledger's folder exists and that the daemon's user may write there."
-_RESTORE: Final = "Keep the file as evidence and restore the ledger from its newest backup."
-_REMEDIES: Final = {
-    sqlite3.SQLITE_FULL: "Free space on the disk of the site's data folder, then start again.",
-    sqlite3.SQLITE_READONLY: _PERMISSION,
-    sqlite3.SQLITE_CANTOPEN: _PERMISSION,
-    sqlite3.SQLITE_CORRUPT: _RESTORE,
-    sqlite3.SQLITE_NOTADB: _RESTORE,
-    sqlite3.SQLITE_BUSY: "Another program holds the ledger: end it, or try again.",
-}
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        raise StorageError(
-            f"the ledger {path} cannot be used: {error}",
-            remedy=_REMEDIES.get(reason, "Keep the file as evidence and report what the message says."),
-            code="ledger.unusable",
-            retryable=reason == sqlite3.SQLITE_BUSY,
-        ) from error
-    except OSError as error:
-        raise StorageError(
-            f"the ledger {path} cannot be used: {error.strerror}",
-            remedy=_PERMISSION,
-            code="ledger.unusable",
-        ) from error
