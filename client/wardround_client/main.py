@@ -1,6 +1,6 @@
 """``wardround-site``: a hospital's command line.
 
-Privacy: prints counts and reason codes; what is derived from scans in a dry run is not kept.
+Privacy: prints counts, reason codes and the audit log; what is derived from scans in a dry run is not kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from wardround_common.audit.main import app as audit_app
 from wardround_common.canonical import read_toml
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain as explain_plan
@@ -26,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(audit_app, name="audit")
 
 Plan = Annotated[Path, typer.Argument(help="A plan as TOML.")]
 

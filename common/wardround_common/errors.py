@@ -70,3 +70,7 @@ class TransportError(WardroundError):
 
 class StorageError(WardroundError):
     """A database or file of ours cannot be read or written."""
+
+
+class AuditError(StorageError):
+    """What happens cannot be written down: nothing happens, and nothing leaves, until it can."""

@@ -3,7 +3,7 @@
 ``event(name, **fields)`` is the only way that Wardround writes a log line. A field that is not on the list
 is a programming error and raises, so nothing slips in; no field is made for anything read from a scan.
 
-Not here: the audit record of what left a site (the ledger), progress on a screen.
+Not here: the record of what left a site (``audit``), progress on a screen.
 
 Privacy: names of sites, studies, stages and error codes; counts of bytes and seconds. No patient data.
 """

@@ -1,6 +1,6 @@
 """``wardround-coordinator``: the coordinator's command line.
 
-Privacy: reads plans; no patient data can reach this program.
+Privacy: reads plans and the audit log; no patient data can reach this program.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from wardround_common.audit.main import app as audit_app
 from wardround_common.canonical import read_toml
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain as explain_plan
@@ -22,11 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def _program() -> None:
-    """Keep ``explain`` a sub-command while it is the only one."""
+app.add_typer(audit_app, name="audit")
 
 
 @app.command()
