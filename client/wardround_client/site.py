@@ -11,6 +11,8 @@ Rules:
 * One attempt at a time: a START that is accepted ends the attempt before it.
 * A request that arrives a second time, unchanged, gets the reply that it got before. After a restart the site
   answers from its record.
+* Whatever leaves, a reply or an error's code, is in the audit log first (``egress``); what cannot be written
+  there does not leave.
 
 Privacy: replies are what ``rounds`` yields; an error leaves as its code.
 """
@@ -23,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wardround_client.catalogue import Catalogue
+from wardround_client.egress import Egress
 from wardround_client.ledger import Ledger, Limits
 from wardround_client.parts import RoundSecret, SiteParts
 from wardround_client.policy import SitePolicy
@@ -32,9 +35,10 @@ from wardround_client.study import SiteStudy
 from wardround_client.tasks import load_task
 from wardround_client.tasks.interface import RuntimeFlags, Task
 from wardround_common.accounting import check_precision, evaluate_event, train_event
-from wardround_common.errors import ConsentError
+from wardround_common.audit import AuditLog
+from wardround_common.errors import ConsentError, ProtocolError, WardroundError
 from wardround_common.logs import event
-from wardround_common.messages import Packet, RoundContext, Signer, peek_request
+from wardround_common.messages import Envelope, Packet, RoundContext, Signer, peek_request
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
 from wardround_common.plan_checks import check_plan
@@ -92,11 +96,12 @@ class Site:
             round_secret=round_secret,
             entropy=entropy,
         )
+        self._egress = Egress(open_audit(home, signer=signer), self._parts.ledger)
         self._studies: dict[bytes, SiteStudy] = {}
         self._most_sites = 0
         self._conversation: Conversation | None = None
         self._attempt: RoundContext | None = None
-        self._last: tuple[bytes, Packet] | None = None
+        self._last: tuple[bytes, Envelope, Packet] | None = None
 
     def close(self) -> None:
         """Close the databases."""
@@ -104,6 +109,7 @@ class Site:
             study.close()
         self._parts.ledger.shut()
         self._parts.scratch.close()
+        self._egress.close()
 
     def approve(self, signed_plan: bytes, catalogue: Catalogue) -> StudyPlan:
         """Approve exactly this plan on exactly this catalogue, and reserve its whole cost.
@@ -115,12 +121,14 @@ class Site:
         Raises:
             ProtocolError, ConfigError, ConsentError: The plan is not acceptable (``check_consent``).
             PrivacyError: It would overdraw a limit.
+            AuditError: The approval could not be written down.
         """
         plan = open_plan(signed_plan, today=self._today())
         check_consent(plan, name=self._name, policy=self._policy)
         members = zip(catalogue.patient_keys, (int(side) for side in catalogue.side_P), strict=True)
         self._parts.ledger.register(catalogue.snapshot, members)
         self._parts.ledger.approve(plan, plan_digest(plan), snapshot=catalogue.snapshot)
+        self._egress.approved(plan)
         self._studies[plan_digest(plan)] = SiteStudy(
             self._parts, plan=plan, catalogue=catalogue, task=self._task
         )
@@ -133,19 +141,45 @@ class Site:
 
         Raises:
             ConsentError: ``consent.not_approved``.
+            AuditError: It could not be written down.
         """
-        self._study(plan_digest(plan)).settle(note)
+        study = self._study(plan_digest(plan))
+        self._egress.settled(plan, note)
+        study.settle(note)
 
-    def handle(self, request: Packet) -> Packet:
+    def handle(self, request: Packet | None) -> Packet:
         """Answer one request of the coordinator.
 
+        Args:
+            request: What came; None where it was no packet at all.
+
+        Returns:
+            What may leave: it is in the audit log.
+
         Raises:
-            WardroundError: The request is refused; its code may be sent.
+            AuditError: What would leave cannot be written down: nothing may be sent, not even this code.
+            WardroundError: The request is refused; its code may be sent, and is in the audit log.
         """
-        if self._last is not None and self._last[0] == request.envelope:
-            return self._last[1]
-        self._last = None
-        claim = peek_request(request.envelope, sites=self._most_sites)
+        if self._last is None or request is None or self._last[0] != request.envelope:
+            self._last = self._heard(request)
+        _, claim, reply = self._last
+        self._egress.reply(claim, reply)
+        return reply
+
+    def _heard(self, request: Packet | None) -> tuple[bytes, Envelope, Packet]:
+        """A request, what it says of itself, and its reply; kept in case that the request comes again."""
+        claim: Envelope | None = None
+        try:
+            if request is None:
+                raise no_packet()
+            self._last = None
+            claim = peek_request(request.envelope, sites=self._most_sites)
+            return request.envelope, claim, self._answer(request, claim)
+        except WardroundError as error:
+            self._egress.refusal(request, claim, error)
+            raise
+
+    def _answer(self, request: Packet, claim: Envelope) -> Packet:
         study = self._study(claim.plan_digest)
         match claim.type:
             case "start":
@@ -158,7 +192,6 @@ class Site:
                 reply = self._step(lambda conversation: conversation.send(request))
             case _:
                 reply = self._begin(resume_round(study, request), claim.context)
-        self._last = (request.envelope, reply)
         return reply
 
     def _study(self, digest: bytes) -> SiteStudy:
@@ -240,6 +273,20 @@ def confirm_noise(plan: StudyPlan) -> None:
     for planned in (train_event(plan, plan.steps), evaluate_event(plan)):
         if planned is not None:
             second_opinion([planned], delta=plan.privacy.target_delta)
+
+
+def no_packet() -> ProtocolError:
+    """What came is not one envelope and at most one array."""
+    return ProtocolError(
+        "expected a record of one envelope and at most one array of ring words",
+        remedy="Check that both ends run the same version of Wardround.",
+        code="message.malformed",
+    )
+
+
+def open_audit(home: Path, *, signer: Signer) -> AuditLog:
+    """The audit log in a site's data folder; its newest head lies in the folder that backups leave out."""
+    return AuditLog(home / "audit.sqlite", signer=signer, head_path=home / SCRATCH / "audit.head")
 
 
 def open_ledger(home: Path, *, policy: SitePolicy, simulation_id: bytes | None = None) -> Ledger:

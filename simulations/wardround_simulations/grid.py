@@ -12,6 +12,7 @@ References: Flower 1.41 ``Grid`` interface; ARCHITECTURE.md, "Flower at the edge
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import DecodeError
 
+from wardround_common.errors import AuditError
+from wardround_common.logs import event
 from wardround_simulations.workers import Workers
 
 Leg = Literal["request", "reply"]
@@ -46,14 +49,18 @@ def answer(app: ClientApp, node: int, data: bytes) -> bytes:
     """What a node does with a request: decode, run the ClientApp, encode. Called in the workers.
 
     Returns:
-        The reply; nothing where the request is no Flower message.
+        The reply; nothing where the request is no Flower message, or the site's audit log cannot be written.
     """
     _identify(node)
     request = _decode(data)
     if request is None:
         return b""
     context = Context(run_id=1, node_id=node, node_config={}, state=RecordDict(), run_config={})
-    return _encode(app(request, context))
+    try:
+        return _encode(app(request, context))
+    except AuditError as error:
+        event("site.silent", level=logging.ERROR, code=error.code)
+        return b""
 
 
 def run_server_app(app: ServerApp, grid: LocalGrid) -> None:

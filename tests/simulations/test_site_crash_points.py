@@ -132,9 +132,11 @@ def test_a_site_that_loses_power_at_any_point_changes_nothing(tmp_path, capsys, 
         print(f" {len(told)} crash points", end="")
 
 
-def test_the_points_include_every_database_the_head_file_and_every_reply(tmp_path):
+def test_the_points_include_every_database_the_head_files_and_every_reply(tmp_path):
     told, _, _ = run(tmp_path)
     names = {name.split()[-1] for name in told}
-    assert names == {"ledger.sqlite", "ledger.head", "scratch.sqlite", "protocol.sqlite", "reply"}
+    chains = {"ledger.sqlite", "ledger.head", "audit.sqlite", "audit.head"}
+    assert names == chains | {"scratch.sqlite", "protocol.sqlite", "reply"}
+    assert told.count("after audit.sqlite") == told.count("reply")
     assert told.count("reply") == 6 * (ROUNDS + 1)
     assert np.all([name == "reply" or name.startswith(("before", "after")) for name in told])
