@@ -2,7 +2,10 @@
 
 Not here: who is asked, and whether again (``exchanges``), what a reply means (``secagg``).
 
-Rules: a reply that is refused changes nothing, and its code is told.
+Rules:
+
+* A reply that is refused changes nothing, and its code is told.
+* A request is in the audit log before it is sent, a reply before anything follows from it.
 
 Privacy: handles signed messages and masked vectors; tells sizes and codes.
 """
@@ -16,6 +19,7 @@ from dataclasses import dataclass, field
 from wardround_common.errors import ProtocolError
 from wardround_common.logs import event
 from wardround_common.messages import Packet
+from wardround_server.audit import StudyAudit
 from wardround_server.clock import Clock
 from wardround_server.journal import AttemptLog, Journal
 from wardround_server.observer import Observer, RoundRecord, Traffic
@@ -34,6 +38,7 @@ class Line:
         clock: Time.
         observer: Is told what happens.
         journal: Remembers it.
+        audit: Shows it to others.
         timeout_s: Deadline of each exchange.
     """
 
@@ -41,6 +46,7 @@ class Line:
     clock: Clock
     observer: Observer
     journal: Journal
+    audit: StudyAudit
     timeout_s: float
 
 
@@ -87,6 +93,7 @@ class Sender:
         names = {node: name for name, (node, _) in requests.items()}
         heard = Heard()
         packets = dict(requests.values())
+        self._line.audit.requests(exchange, {name: packet for name, (_, packet) in requests.items()})
         for reply in self._line.transport.exchange(exchange, packets, timeout_s=self._line.timeout_s):
             name = names[reply.node]
             code, site = self._take(name, reply, take)
@@ -95,8 +102,10 @@ class Sender:
                     heard.silent.add(name)
                 else:
                     heard.refused[name] = code
+                self._line.audit.refused(exchange, name, code, request=requests[name][1], reply=reply.packet)
                 self._refused(exchange, name, code)
                 continue
+            self._line.audit.taken(exchange, site, request=requests[name][1], reply=reply.packet)
             if written:
                 self._log.take(exchange, site=site, node=reply.node, packet=_kept(exchange, reply.packet))
             self.count(exchange, site, requests[name][1], reply.packet)

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Final
 
 from wardround_common.aggregate import Aggregation
+from wardround_common.audit import AuditLog
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError
 from wardround_common.logs import event
@@ -33,6 +34,7 @@ from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring, decode_counts, exceeds
 from wardround_common.secagg.terms import RoundTerms
 from wardround_common.trust import SIGNED_LIMIT_BYTES, Roster, Signed, plan_digest
+from wardround_server.audit import StudyAudit
 from wardround_server.clock import Clock, SystemClock
 from wardround_server.course import RoundSetup
 from wardround_server.history import History, Welcome
@@ -74,6 +76,7 @@ class CoordinatorStudy:
         observer: Is told what happens.
         journal: The study's journal; None keeps one in memory.
         clock: Time; None: the machine's.
+        audit: The coordinator's audit log; None keeps none. What it cannot hold ends the run.
 
     Raises:
         StorageError: ``journal.*``: what the journal says does not fit together.
@@ -86,6 +89,7 @@ class CoordinatorStudy:
         *,
         journal: Journal | None = None,
         clock: Clock | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self._setup = setup
         self._plan = setup.plan
@@ -94,6 +98,7 @@ class CoordinatorStudy:
         self._observer = observer
         self._journal = journal or Journal(None, plan=self._digest)
         self._clock = clock or SystemClock()
+        self._audit = StudyAudit(audit, setup.plan)
         self._history = History(self._journal.rounds())
         self.outcome = remembered(self._journal, self._sums)
 
@@ -104,6 +109,7 @@ class CoordinatorStudy:
             clock=self._clock,
             observer=self._observer,
             journal=self._journal,
+            audit=self._audit,
             timeout_s=self._plan.aggregation.exchange_timeout_s,
         )
         rounds = self._plan.rounds
@@ -119,6 +125,7 @@ class CoordinatorStudy:
         Args:
             note: Who decided so, and why; it stays in the journal.
         """
+        self._audit.resumed(note)
         self._journal.resume(note)
         self.outcome.paused = ""
 
@@ -159,6 +166,7 @@ class CoordinatorStudy:
         elif total is not None:
             counts = total
         paused = self._pause(record, ended)
+        self._audit.round_ended(record, paused=paused)
         row = RoundRow(
             number=record.number, record=encode(record), next=ended.next, accepts=dict(ended.accepts)
         )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from wardround_client.catalogue import Catalogue
 from wardround_client.ledger import Ledger, SideEpsilon, StudyCost
 from wardround_client.policy import SitePolicy
 from wardround_client.site import check_consent, confirm_noise, open_ledger
+from wardround_common.audit import AuditLog
 from wardround_common.canonical import encode
 from wardround_common.errors import IngestError, WardroundError
 from wardround_common.messages import Signer
@@ -162,7 +163,7 @@ def run_study(
     """Run the study on catalogues that ``read_sites`` wrote.
 
     The coordinator's journal is kept in memory, and its clock is virtual: a site that is not there is waited
-    for without taking time.
+    for without taking time. Its audit log lies in ``OUT/coordinator``.
 
     Args:
         federation: The federation.
@@ -170,17 +171,27 @@ def run_study(
         wire: Between coordinator and sites.
         factory: Plays a site in a worker.
     """
-    study = make_study(federation, observer)
-    workers = make_workers(federation, factory)
-    try:
-        run_server_app(make_server_app(study.run, poll_s=0.0), LocalGrid(workers, wire=wire))
-    finally:
-        workers.close()
+    with closing(open_audit(federation)) as audit:
+        study = make_study(federation, observer, audit=audit)
+        with closing(make_workers(federation, factory)) as workers:
+            run_server_app(make_server_app(study.run, poll_s=0.0), LocalGrid(workers, wire=wire))
     return study.outcome
 
 
+def open_audit(federation: Federation) -> AuditLog:
+    """The audit log of the federation's coordinator."""
+    folder = federation.out / "coordinator"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    signer = Signer(COORDINATOR, federation.scenario.secrets.key(COORDINATOR))
+    return AuditLog(folder / "audit.sqlite", signer=signer, head_path=folder / "audit.head")
+
+
 def make_study(
-    federation: Federation, observer: Observer, *, journal: Journal | None = None
+    federation: Federation,
+    observer: Observer,
+    *,
+    journal: Journal | None = None,
+    audit: AuditLog | None = None,
 ) -> CoordinatorStudy:
     """The coordinator of the federation's study.
 
@@ -188,6 +199,7 @@ def make_study(
         federation: The federation.
         observer: Is told what happens.
         journal: Where the coordinator goes on; None: from the beginning.
+        audit: The coordinator's audit log; None keeps none.
     """
     secrets, plan = federation.scenario.secrets, federation.plan
     signed_roster = _roster(federation)
@@ -196,7 +208,7 @@ def make_study(
     )
     signer = Signer(COORDINATOR, secrets.key(COORDINATOR))
     setup = StudySetup(plan=plan, signer=signer, roster=roster, signed_roster=signed_roster)
-    return CoordinatorStudy(setup, observer, journal=journal, clock=VirtualClock())
+    return CoordinatorStudy(setup, observer, journal=journal, clock=VirtualClock(), audit=audit)
 
 
 def settle(federation: Federation) -> Mapping[str, SiteCost]:

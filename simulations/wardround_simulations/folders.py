@@ -2,8 +2,8 @@
 
 ``OUT/report.html``, ``report.json``, ``model.safetensors``, ``release.json`` and ``model_card.md`` are those
 of the newest study; ``OUT/studies/NAME`` keeps each study's own. ``OUT/sites/SITE`` is what that hospital
-would keep; nothing derived from its patients is written anywhere else. ``OUT/log.jsonl`` is the coordinator's
-log.
+would keep; nothing derived from its patients is written anywhere else. ``OUT/coordinator`` holds the
+coordinator's audit log, ``OUT/log.jsonl`` its other log.
 
 Rules:
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_client.policy import SitePolicy
 from wardround_client.site import open_ledger
 from wardround_common.accounting import evaluate_event, train_event
+from wardround_common.audit import verify
 from wardround_common.errors import ConfigError, PrivacyError
 from wardround_server.observer import Silent
 from wardround_simulations.federation import Federation, read_sites, run_study
@@ -21,6 +23,7 @@ from wardround_simulations.live import Screen
 from wardround_simulations.phantoms import planted_identifiers, write_phantoms
 from wardround_simulations.run import Job, run_scenario, scenario_path
 from wardround_simulations.scenario import load_scenario
+from wardround_simulations.sites import CATALOGUE
 
 pytestmark = pytest.mark.end_to_end
 
@@ -82,6 +85,10 @@ def finished(tmp_path_factory, phantoms):
     return out, tap, report
 
 
+def key_of(site):
+    return load_scenario(scenario_path("demo")).secrets.key(site).public
+
+
 def patient_ids(phantoms):
     rows = [
         line.split(",")[0] for csv in phantoms.glob("*/labels.csv") for line in csv.read_text().split()[1:]
@@ -96,8 +103,22 @@ def test_no_planted_identifier_crosses_the_grid_or_is_written_outside_a_sites_fo
     assert len(tap.heard) > 100
     assert leaks(words, tap.heard) == set()
     written = files_outside_the_sites(out)
-    assert {"report.html", "report.json", "log.jsonl", "model.safetensors"} <= {p.name for p in written}
+    names = {"report.html", "report.json", "log.jsonl", "model.safetensors", "audit.sqlite"}
+    assert names <= {p.name for p in written}
     assert leaks(words, [str(path).encode() + path.read_bytes() for path in written]) == set()
+
+
+def test_no_patient_is_in_an_audit_log(finished, phantoms):
+    out, _, _ = finished
+    words = set(planted_identifiers()) | patient_ids(phantoms)
+    for site in ("alder", "birch", "cedar"):
+        log = (out / "sites" / site / "audit.sqlite").read_bytes()
+        catalogue = Catalogue.load(out / "sites" / site / CATALOGUE / CATALOGUE_FILE)
+        keys = {bytes(key) for key in catalogue.patient_keys}
+        assert len(keys) > 10
+        assert leaks(words, [log]) == set()
+        assert not [key for key in keys if key in log or key.hex().encode() in log]
+        assert verify(out / "sites" / site / "audit.sqlite", key_of(site)).rows > 20
 
 
 def test_a_planted_leak_in_one_message_would_be_found(finished):
