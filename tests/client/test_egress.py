@@ -23,7 +23,7 @@ SITE = "birch"
 
 @pytest.fixture
 def h(tmp_path):
-    hospitals = Hospitals(tmp_path / "homes", 3)
+    hospitals = Hospitals(tmp_path / "homes", 3, rounds=5)
     yield hospitals
     hospitals.close()
 
@@ -125,6 +125,12 @@ def test_what_cannot_be_read_is_refused_in_the_log_too(h):
     h.session(1).until("accept")
 
 
+def test_what_is_no_packet_does_not_make_a_site_forget_its_reply(h):
+    play = h.session(1).until("hello")
+    assert refused(lambda: h.sites[SITE].handle(None)) == "message.malformed"
+    assert h.sites[SITE].handle(play.requests[SITE]).envelope == play.replies[SITE].envelope
+
+
 def test_a_refusal_for_a_plan_that_was_never_approved_names_its_digest(tmp_path, h):
     other = Hospitals(tmp_path / "others", 3, rounds=2)
     packet = other.session(1).ask("start")[SITE]
@@ -140,15 +146,20 @@ def test_approvals_pauses_and_what_settles_them_are_in_the_log(h):
     start = h.session(3).ask("start")[SITE]
     for _ in range(2):
         assert refused(lambda: h.sites[SITE].handle(start)) == "secagg.two_void_rounds"
-    h.sites[SITE].settle(h.plan, "The coordinator's\ndisk was full.")
-    h.sites[SITE].handle(start)
+    for site in h.sites.values():
+        site.settle(h.plan, "The coordinator's\ndisk was full.")
+    for number in (3, 4):
+        h.session(number).until("masked")
+    start = h.session(5).ask("start")[SITE]
+    assert refused(lambda: h.sites[SITE].handle(start)) == "secagg.two_void_rounds"
     happened = [(row.event, row.code, row.note) for row in log_of(h, sort=Happened)]
     assert happened == [
         ("approved", "", ""),
         ("paused", "secagg.two_void_rounds", ""),
         ("settled", "", "The coordinator's disk was full."),
+        ("paused", "secagg.two_void_rounds", ""),
     ]
-    assert len(log_of(h, sort=Refused)) == 2
+    assert len(log_of(h, sort=Refused)) == 3
 
 
 def test_an_abort_is_in_the_log(h):

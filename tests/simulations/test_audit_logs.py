@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from wardround_common.plan import AggregationPlan
 from wardround_common.secagg.ring import vector_digest
 from wardround_common.trust import COORDINATOR
 from wardround_server.app import _to_packet
+from wardround_server.observer import Silent
+from wardround_simulations.federation import make_study, open_audit
 from wardround_simulations.grid import FIRST_NODE, _decode, answer, unchanged
 from wardround_simulations.sites import CATALOGUE, SPEC_LIMIT_BYTES, SiteSpec, open_site
 
@@ -188,6 +191,10 @@ def test_a_pause_is_in_the_log_and_a_second_run_goes_on_with_it(world):
     assert outcome.paused
     events = [(row.event, row.code) for row in log_of(made, COORDINATOR, Happened)]
     assert events[-1] == ("paused", outcome.paused)
+    with closing(open_audit(made.federation)) as audit:
+        make_study(made.federation, Silent(), audit=audit).resume("The lead:\nsites are back.")
+    resumed = log_of(made, COORDINATOR, Happened)[-1]
+    assert (resumed.event, resumed.study, resumed.note) == ("resumed", "test", "The lead: sites are back.")
     before = len(log_of(made, COORDINATOR))
     made.run(wire=deaf)
     assert len(log_of(made, COORDINATOR)) > before

@@ -103,9 +103,10 @@ def test_an_older_head_file_after_a_crash_is_accepted(path):
     open_log(path, head=True).close()
 
 
-def test_a_damaged_head_file_is_refused(path):
+@pytest.mark.parametrize("text", ["", "no head", "ab" * 31, "ab" * 33, "ä"])
+def test_a_damaged_head_file_is_refused(path, text):
     write_log(path, 1, head=True)
-    path.with_name("audit.head").write_text("no head")
+    path.with_name("audit.head").write_text(text)
     assert refused(lambda: open_log(path, head=True)) == "audit.head_file"
 
 

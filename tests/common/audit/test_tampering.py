@@ -212,7 +212,7 @@ def test_a_second_spelling_of_a_row_is_refused_although_its_party_signed_it(log)
     assert bad_row(log) == ROWS
 
 
-@pytest.mark.parametrize("value", ["text", 7, 1.5, None])
+@pytest.mark.parametrize("value", ["text", b"\xff\xfe", 7, 1.5, None])
 def test_a_value_of_another_type_is_refused(log, value):
     with closing(sqlite3.connect(log, isolation_level=None)) as database:
         sql = database.execute("SELECT sql FROM sqlite_schema WHERE name = 'entry'").fetchone()[0]
@@ -221,6 +221,7 @@ def test_a_value_of_another_type_is_refused(log, value):
         database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'entry'", (loose,))
     with tampering(log) as database:
         database.execute("UPDATE entry SET body = ? WHERE seq = 3", (value,))
+        database.execute("UPDATE entry SET body = CAST(body AS TEXT) WHERE typeof(body) = 'blob' AND seq = 3")
     with closing(sqlite3.connect(log, isolation_level=None)) as database:
         database.execute("PRAGMA writable_schema = ON")
         database.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'entry'", (sql,))
@@ -239,6 +240,15 @@ def test_a_value_longer_than_a_row_can_be_is_not_read(log):
 def test_a_file_with_other_tables_is_refused(log):
     with closing(sqlite3.connect(log)) as database:
         database.execute("CREATE TABLE more (a)")
+    with pytest.raises(AuditError) as caught:
+        verify(log, OWNER.public)
+    assert caught.value.code == "audit.other_file"
+
+
+@pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 2"])
+def test_a_log_of_another_program_or_version_is_refused(log, pragma):
+    with closing(sqlite3.connect(log)) as database:
+        database.execute(f"PRAGMA {pragma}")
     with pytest.raises(AuditError) as caught:
         verify(log, OWNER.public)
     assert caught.value.code == "audit.other_file"
