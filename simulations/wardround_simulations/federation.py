@@ -181,7 +181,7 @@ def run_study(
 def open_audit(federation: Federation) -> AuditLog:
     """The audit log of the federation's coordinator."""
     folder = federation.out / "coordinator"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = Signer(COORDINATOR, federation.scenario.secrets.key(COORDINATOR))
     return AuditLog(folder / "audit.sqlite", signer=signer, head_path=folder / "audit.head")
 

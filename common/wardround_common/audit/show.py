@@ -47,7 +47,7 @@ def line(entry: Entry) -> str:
     if isinstance(entry, Sent | Taken):
         size, digest = str(entry.total), entry.digest.hex()[:16]
     elif isinstance(entry, Refused) and (entry.total or entry.left):
-        size, digest = str(entry.left), entry.digest.hex()[:16] if entry.total else ""
+        size, digest = str(entry.left or entry.total), entry.digest.hex()[:16] if entry.total else ""
     number = f"{entry.round} {entry.kind}" if entry.round else ""
     attempt = f" /{entry.attempt}" if entry.attempt > 1 else ""
     epsilon = "" if entry.epsilon is None else f"{entry.epsilon:.4f}"
