@@ -106,21 +106,36 @@ def test_code_of_one_task_refuses_a_plan_of_the_other(plan, generation):
 
 
 @pytest.mark.parametrize(
-    ("size_px", "channels", "classes", "generator", "discriminator"),
+    ("model", "size_px", "channels", "classes", "generator", "discriminator"),
     [
-        (32, 1, 2, 132_353, 9_186),
-        (64, 1, 2, 133_977, 9_186),
-        (32, 3, 5, 133_843, 26_853),
-        (64, 3, 5, 135_227, 26_853),
+        ("wavelet", 32, 1, 2, 132_353, 9_186),
+        ("wavelet", 64, 1, 2, 133_977, 9_186),
+        ("wavelet", 32, 3, 5, 133_843, 26_853),
+        ("wavelet", 64, 3, 5, 135_227, 26_853),
+        ("patches", 32, 1, 2, 82_211, 9_186),
+        ("patches", 64, 1, 2, 89_003, 9_186),
+        ("patches", 32, 3, 5, 110_450, 26_853),
+        ("patches", 64, 3, 5, 124_730, 26_853),
     ],
 )
-def test_the_networks_have_these_sizes(generation, size_px, channels, classes, generator, discriminator):
+def test_the_networks_have_these_sizes(
+    generation, model, size_px, channels, classes, generator, discriminator
+):
     source = replace(generation.input, size_px=size_px, channels=channels)
     labels = tuple(f"class{number}" for number in range(classes))
-    plan = replace(generation, input=source, labels=labels)
+    plan = replace(generation, model=ModelPlan(name=model), input=source, labels=labels)
     assert plan.task.generator_layout(plan).size == generator
     assert plan.task.discriminator_layout(plan).size == discriminator
     assert layout_of(plan).size == generator + discriminator
+
+
+@pytest.mark.parametrize("latent", [2, 50])
+def test_patches_ask_for_a_latent_vector_that_leaves_something_to_the_body(generation, latent):
+    patches = replace(generation, model=ModelPlan(name="patches"))
+    check_plan(with_task(patches, latent=51))
+    check_plan(with_task(generation, latent=latent))
+    with pytest.raises(ConfigError, match=rf"task\.latent.*'patches'.*51.*{latent}"):
+        check_plan(with_task(patches, latent=latent))
 
 
 def test_what_is_shared_decides_what_is_summed(generation):

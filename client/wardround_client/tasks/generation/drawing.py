@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wardround_client.tasks.generation.networks import Generator, build
+from wardround_client.tasks.generation.generators import Generator
+from wardround_client.tasks.generation.networks import build
 from wardround_common.plan import StudyPlan
 from wardround_common.streams import Stream
 

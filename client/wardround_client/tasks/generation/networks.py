@@ -1,7 +1,7 @@
 """The two networks of ``wardround_common.tasks.generation.models`` in torch.
 
 The discriminator is a fixed front end (``wavelets``) and a trainable head that gives one score per label: how
-much the image looks like a real one of that label (a projection discriminator). The generator draws an image
+much the image looks like a real one of that label (a projection discriminator). ``generators`` draw an image
 from a latent vector and a label.
 
 Rules:
@@ -12,84 +12,32 @@ Rules:
 Privacy: no state besides parameters.
 
 References:
-    Miyato and Koyama, ICLR 2018 (projection discriminator); de Vries et al., NeurIPS 2017 (normalisation
-    conditioned on the class); Odena et al. 2016 (nearest-neighbour upsampling against checkerboards).
+    Miyato and Koyama, ICLR 2018 (projection discriminator).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from wardround_client.tasks.generation.generators import GENERATORS, Generator
 from wardround_client.tasks.generation.wavelets import look
 from wardround_client.tasks.layers import StandardisedConv2d
 from wardround_client.tasks.parameters import Parameters, without_values
 from wardround_common.plan import StudyPlan
 from wardround_common.tasks.generation import GenerationPlan
 from wardround_common.tasks.generation.models import (
-    EMBEDDING,
     HEAD_GRID,
     HEAD_WIDTH,
-    START,
     front_end_maps,
-    generator_widths,
 )
 
-_GROUPS = 4
 _SLOPE = 0.2
 _ROWS = 64
 """Images in one pass of the front end; an image has the same maps in whatever company."""
-
-
-class ClassNorm(nn.Module):
-    """Group norm whose scale and shift belong to the label.
-
-    Args:
-        classes: Number of labels.
-        channels: Channels, a multiple of 4.
-    """
-
-    def __init__(self, classes: int, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(classes, channels))
-        self.bias = nn.Parameter(torch.empty(classes, channels))
-
-    def forward(self, x_BCHW: Tensor, label_B: Tensor) -> Tensor:
-        """Normalise every image by itself."""
-        x_BCHW = functional.group_norm(x_BCHW, _GROUPS)
-        return x_BCHW * self.weight[label_B][:, :, None, None] + self.bias[label_B][:, :, None, None]
-
-
-class Generator(nn.Module):
-    """Latent vectors and labels to images."""
-
-    def __init__(self, *, size_px: int, channels: int, classes: int, latent: int) -> None:
-        super().__init__()
-        widths = generator_widths(size_px)
-        self.latent = latent
-        self.embedding = nn.Parameter(torch.empty(classes, EMBEDDING))
-        self.start = nn.Linear(latent + EMBEDDING, widths[0] * START**2)
-        self.start_norm = ClassNorm(classes, widths[0])
-        self._steps = len(widths) - 1
-        for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-            self.add_module(f"conv{number}", nn.Conv2d(inputs, outputs, 3, padding=1))
-            self.add_module(f"conv{number}_norm", ClassNorm(classes, outputs))
-        self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
-
-    def forward(self, z_BL: Tensor, label_B: Tensor) -> Tensor:
-        """Draw images, ``[B, C, size_px, size_px]``, values 0 to 1."""
-        start = self.start(torch.cat([z_BL, self.embedding[label_B]], dim=1))
-        x = self.start_norm(start.unflatten(1, (-1, START, START)), label_B)
-        for number in range(1, self._steps + 1):
-            x = functional.interpolate(functional.leaky_relu(x, _SLOPE), scale_factor=2, mode="nearest")
-            x = self.get_submodule(f"conv{number}")(x)
-            x = self.get_submodule(f"conv{number}_norm")(x, label_B)
-        return torch.sigmoid(self.out(functional.leaky_relu(x, _SLOPE)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +66,7 @@ def build(plan: StudyPlan) -> Networks:
     fields, classes = GenerationPlan.of(plan), len(plan.labels)
     generator_layout, head_layout = fields.generator_layout(plan), fields.discriminator_layout(plan)
     generator = without_values(
-        lambda: Generator(
+        lambda: GENERATORS[plan.model.name](
             size_px=plan.input.size_px, channels=plan.input.channels, classes=classes, latent=fields.latent
         )
     )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wardround_client.tasks.generation.drawing import labels, latents
-from wardround_client.tasks.generation.networks import Generator
+from wardround_client.tasks.generation.generators import Generator
 from wardround_client.tasks.generation.wavelets import look
 from wardround_common.streams import Stream
 from wardround_common.tasks.generation import GenerationPlan
@@ -69,7 +69,7 @@ class Teacher:
         self._optimizer.step()
 
     def _draws(self, stream: Stream) -> tuple[Tensor, Tensor]:
-        device = self._generator.embedding.device
+        device = next(self._generator.parameters()).device
         z_BL = latents(stream, self._fields.fakes, length=self._fields.latent)
         return z_BL.to(device), labels(stream, self._fields.fakes, prior=self._prior).to(device)
 

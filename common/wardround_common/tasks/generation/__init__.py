@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from wardround_common.layout import Layout, TensorSpec
 from wardround_common.plan_parts import Positive, Share
-from wardround_common.tasks.generation.models import DISCRIMINATORS, GENERATORS, SIZES_PX
+from wardround_common.tasks.generation.models import DISCRIMINATORS, GENERATORS, LEAST_LATENT, SIZES_PX
 from wardround_common.tasks.interface import Planned, TaskPlan, unknown_model
 
 __all__ = ["DISCRIMINATOR", "GENERATOR", "GenerationPlan"]
@@ -33,7 +33,7 @@ class GenerationPlan(TaskPlan, frozen=True, kw_only=True, tag="generation", tag_
     """
 
     latent: Annotated[int, Meta(ge=2, le=512)] = 64
-    """Length of the latent vector."""
+    """Length of the latent vector; each model has a least one."""
     discriminator_steps: Annotated[int, Meta(ge=1, le=1000)]
     """Discriminator steps per generator step; ``recipe.local_steps`` is a multiple."""
     fakes: Annotated[int, Meta(ge=1, le=4096)]
@@ -64,6 +64,9 @@ class GenerationPlan(TaskPlan, frozen=True, kw_only=True, tag="generation", tag_
                 f"expected a divisor of recipe.local_steps ({plan.recipe.local_steps}), got "
                 f"{self.discriminator_steps}",
             )
+        least = LEAST_LATENT.get(plan.model.name, 0)
+        if self.latent < least:
+            yield "task.latent", f"model '{plan.model.name}' takes at least {least}, got {self.latent}"
         prior = self.label_prior
         if prior and (len(prior) != len(plan.labels) or not math.isclose(math.fsum(prior), 1, abs_tol=1e-6)):
             yield "task.label_prior", f"expected {len(plan.labels)} shares that add up to 1, or none"

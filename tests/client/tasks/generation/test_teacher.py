@@ -55,7 +55,7 @@ def test_its_module_names_nothing_that_could_bring_an_image():
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name for name in modules if name.startswith("wardround")} == {
         "wardround_client.tasks.generation.drawing",
-        "wardround_client.tasks.generation.networks",
+        "wardround_client.tasks.generation.generators",
         "wardround_client.tasks.generation.wavelets",
         "wardround_common.streams",
         "wardround_common.tasks.generation",
