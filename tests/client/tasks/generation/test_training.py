@@ -11,7 +11,7 @@ from wardround_client.tasks import load_task
 from wardround_client.tasks.generation.task import GenerationTask
 from wardround_client.tasks.interface import NOTHING, RuntimeFlags
 from wardround_common.models import initial_values_of, initial_vector_of, layout_of
-from wardround_common.plan import AugmentPlan
+from wardround_common.plan import AugmentPlan, ModelPlan
 
 replace = msgspec.structs.replace
 
@@ -59,15 +59,28 @@ class Spy:
         return self._inner(purpose, step)
 
 
+def with_patches(plan):
+    return replace(with_task(plan, latent=64), model=ModelPlan(name="patches"))
+
+
+@pytest.mark.parametrize("model", ["wavelet", "patches"])
 @pytest.mark.parametrize("shared", ["both", "generator"])
-def test_the_same_streams_give_the_same_bits(plan, data, streams, shared):
-    plan = with_task(plan, shared=shared)
+def test_the_same_streams_give_the_same_bits(plan, data, streams, shared, model):
+    plan = with_task(plan if model == "wavelet" else with_patches(plan), shared=shared)
     first, again, other = (train(plan, data, streams(seed), task=GenerationTask()) for seed in (1, 1, 2))
     assert first.update_P.tobytes() == again.update_P.tobytes()
     assert first.local_L.tobytes() == again.local_L.tobytes()
     assert not np.array_equal(first.update_P, other.update_P)
     assert first.update_P.dtype == first.local_L.dtype == np.float32
     assert first.update_P.shape == initial_vector_of(plan).shape
+
+
+def test_body_and_patches_of_every_label_learn(plan, data, streams):
+    plan = with_task(with_patches(plan), fakes=24)
+    layout = plan.task.generator_layout(plan)
+    moved = layout.split(train(plan, data, streams()).update_P[: layout.size])
+    assert all(values.any() for values in moved.values())
+    assert all(label.any() for label in np.split(moved["generator.patch_out.weight"], len(plan.labels)))
 
 
 @pytest.mark.parametrize("augment", [AugmentPlan(), AugmentPlan(flip=True)])
