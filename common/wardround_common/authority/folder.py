@@ -32,7 +32,6 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wardround_common.authority import keyfile
-from wardround_common.authority.files import OWNER_ONLY, read, sync_folder, unwritable, write
 from wardround_common.authority.members import Membership, Retired, members_of
 from wardround_common.authority.records import (
     Register,
@@ -44,6 +43,7 @@ from wardround_common.authority.records import (
     sign_register,
 )
 from wardround_common.errors import ConfigError, StorageError
+from wardround_common.files import OWNER_ONLY, check_private, read, sync_folder, unwritable, write
 from wardround_common.identity import SigningKey
 from wardround_common.trust import SIGNED_LIMIT_BYTES, Roster, sign_roster
 
@@ -82,7 +82,7 @@ class Folder:
         Raises:
             WardroundError: As ``keyfile.load``; ``authority.other_key``.
         """
-        keyfile.check_private(self.path)
+        check_private(self.path)
         key = keyfile.load(self.path / KEY, passphrase)
         if key.public != self.public:
             raise StorageError(
@@ -96,7 +96,7 @@ class Folder:
         """Sign ``roster`` and keep it; it may leave once this returns.
 
         Raises:
-            StorageError: ``authority.unwritable``.
+            StorageError: ``files.unwritable``.
         """
         signed = sign_roster(roster, key)
         register = Register(roster=signed, retired=retired)
@@ -120,7 +120,7 @@ def create(path: Path, passphrase: str | None) -> Folder:
 
     Raises:
         ConfigError: ``authority.exists``; the passphrase is too short.
-        StorageError: ``authority.unwritable``; ``authority.exposed_key``: the file system keeps no modes.
+        StorageError: ``files.unwritable``; ``files.exposed``: the file system keeps no modes.
     """
     private = Ed25519PrivateKey.generate()
     key, sealed = SigningKey(private), keyfile.seal(private, passphrase)
@@ -128,8 +128,8 @@ def create(path: Path, passphrase: str | None) -> Folder:
         fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
         try:
             write(fresh / KEY, sealed, mode=OWNER_ONLY)
-            keyfile.check_private(fresh / KEY)
-            keyfile.check_private(fresh)
+            check_private(fresh / KEY)
+            check_private(fresh)
             write(fresh / PUBLIC, key.public.hex().encode() + b"\n")
             write(fresh / REGISTER, sign_register(Register(), key), mode=OWNER_ONLY)
             (fresh / ROSTERS).mkdir(mode=0o700)

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,8 +33,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from wardround_common.authority.files import read
 from wardround_common.errors import ConfigError, ConsentError, StorageError
+from wardround_common.files import check_private, read
 from wardround_common.identity import SigningKey
 
 KEY_LIMIT_BYTES = 4096
@@ -78,7 +77,7 @@ def load(path: Path, passphrase: str | None) -> SigningKey:
     Raises:
         ConfigError: The file cannot be read, or ``authority.no_passphrase_wanted``.
         ConsentError: ``authority.passphrase``: the passphrase is missing or wrong.
-        StorageError: ``authority.exposed_key``: others may read it; ``authority.bad_key``.
+        StorageError: ``files.exposed``: others may read it; ``authority.bad_key``.
     """
     data = read(path, limit_bytes=KEY_LIMIT_BYTES)
     check_private(path)
@@ -106,22 +105,6 @@ def load(path: Path, passphrase: str | None) -> SigningKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise _damaged(path)
     return SigningKey(key)
-
-
-def check_private(path: Path) -> None:
-    """Return only if nobody but the owner may use the file or folder ``path``.
-
-    Raises:
-        StorageError: ``authority.exposed_key``.
-    """
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise StorageError(
-            f"{path} is open to others on this machine (mode {mode:04o})",
-            remedy=f"Close it with chmod go= {path}, on a file system that keeps permissions; what others "
-            "may have read is no secret any more.",
-            code="authority.exposed_key",
-        )
 
 
 def _stretch(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:

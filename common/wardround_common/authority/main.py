@@ -16,13 +16,13 @@ import click
 import typer
 
 from wardround_common.authority.cards import CARD_LIMIT_BYTES, Card, open_card
-from wardround_common.authority.files import read, write
 from wardround_common.authority.folder import Folder, check_newest, create, opened
 from wardround_common.authority.members import LEAD, Membership
 from wardround_common.authority.overview import Overview, changes, describe
 from wardround_common.authority.passphrase import ask_new, ask_old
 from wardround_common.authority.records import load_public, open_undated, peek
 from wardround_common.errors import ConfigError, ConsentError, ProtocolError, WardroundError
+from wardround_common.files import read, write
 from wardround_common.identity import KEY_BYTES, fingerprint
 from wardround_common.programs import run_program
 from wardround_common.trust import COORDINATOR, ROSTER_DAYS, SIGNED_LIMIT_BYTES

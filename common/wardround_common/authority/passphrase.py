@@ -12,9 +12,8 @@ from pathlib import Path
 
 import typer
 
-from wardround_common.authority.files import read
-from wardround_common.authority.keyfile import check_private
 from wardround_common.errors import ConfigError
+from wardround_common.files import check_private, read
 
 PASSPHRASE_LIMIT_BYTES = 1024
 

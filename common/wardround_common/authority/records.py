@@ -18,10 +18,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from wardround_common.authority.files import read
 from wardround_common.authority.members import Retired
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import StorageError, WardroundError
+from wardround_common.files import read
 from wardround_common.identity import KEY_BYTES, SigningKey, verify
 from wardround_common.trust import SIGNED_LIMIT_BYTES, Roster, Signed, open_roster
 

@@ -42,7 +42,7 @@ def test_an_authority_is_never_overwritten(home, tmp_path):
 def test_an_authority_without_a_place_is_one_clear_error(tmp_path):
     with pytest.raises(WardroundError) as caught:
         create(tmp_path / "none" / "authority", None)
-    assert caught.value.code == "authority.unwritable"
+    assert caught.value.code == "files.unwritable"
     assert refusal(tmp_path) == "authority.absent"
 
 
@@ -158,7 +158,7 @@ def test_a_key_folder_open_to_others_does_not_sign(home, issue):
     home.chmod(0o755)
     with pytest.raises(WardroundError) as caught:
         issue()
-    assert caught.value.code == "authority.exposed_key"
+    assert caught.value.code == "files.exposed"
 
 
 def test_init_killed_at_any_moment_leaves_no_half_authority(tmp_path):

@@ -63,7 +63,7 @@ def test_a_passphrase_that_is_quickly_tried_out_is_refused(key):
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_key_that_others_may_read_is_refused(sealed, stored, mode):
-    assert refusal(stored(sealed, mode)) == "authority.exposed_key"
+    assert refusal(stored(sealed, mode)) == "files.exposed"
 
 
 def test_a_key_whose_file_was_damaged_does_not_blame_the_passphrase(sealed, stored):
@@ -77,4 +77,4 @@ def test_a_damaged_key_is_refused_with_a_remedy(sealed, stored):
     assert refusal(stored(sealed.replace(b"salt=", b"salt=zz"))) == "authority.bad_key"
     assert refusal(stored(sealed.replace(b"salt=", b"salt=00"))) == "authority.bad_key"
     assert refusal(stored(b"no key"), None) == "authority.bad_key"
-    assert refusal(stored(bytes(KEY_LIMIT_BYTES + 1)), None) == "authority.too_long"
+    assert refusal(stored(bytes(KEY_LIMIT_BYTES + 1)), None) == "files.too_long"

@@ -1,9 +1,10 @@
-"""Reading with a limit, writing in one piece.
+"""Reading with a limit, writing in one piece, and keys that only their owner may read.
 
 Rules:
 
 * A file is written beside its place, synced, and renamed: after a crash there is the old file or the new.
 * Whoever reads says how long the file may be.
+* Private files that others may read are refused, as ssh does.
 
 Not here: what is in a file.
 
@@ -13,6 +14,7 @@ Privacy: knows names and lengths of files only.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -26,7 +28,7 @@ def read(path: Path, *, limit_bytes: int) -> bytes:
     """The bytes of a file.
 
     Raises:
-        ConfigError: ``authority.unreadable``, ``authority.too_long``.
+        ConfigError: ``files.unreadable``, ``files.too_long``.
     """
     try:
         with path.open("rb") as file:
@@ -35,13 +37,13 @@ def read(path: Path, *, limit_bytes: int) -> bytes:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
             remedy="Check the path and the permissions of the file.",
-            code="authority.unreadable",
+            code="files.unreadable",
         ) from error
     if len(data) > limit_bytes:
         raise ConfigError(
             f"{path} is longer than {limit_bytes} bytes",
             remedy="Check that this is the file that you mean.",
-            code="authority.too_long",
+            code="files.too_long",
         )
     return data
 
@@ -50,7 +52,7 @@ def write(path: Path, data: bytes, *, mode: int = READABLE) -> None:
     """Put ``data`` in ``path``, durably and in one piece, instead of what is there.
 
     Raises:
-        StorageError: ``authority.unwritable``.
+        StorageError: ``files.unwritable``.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -84,5 +86,21 @@ def unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"cannot write {path}: {error.strerror}",
         remedy="Check that its folder exists, has free space and may be written.",
-        code="authority.unwritable",
+        code="files.unwritable",
     )
+
+
+def check_private(path: Path) -> None:
+    """Return only if nobody but the owner may use the file or folder ``path``.
+
+    Raises:
+        StorageError: ``files.exposed``.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise StorageError(
+            f"{path} is open to others on this machine (mode {mode:04o})",
+            remedy=f"Close it with chmod go= {path}, on a file system that keeps permissions; what others "
+            "may have read is no secret any more.",
+            code="files.exposed",
+        )
