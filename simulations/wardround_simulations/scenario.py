@@ -17,12 +17,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from wardround_common.accounting import calibrate_evaluation, calibrate_training
 from wardround_common.canonical import convert, read_toml
 from wardround_common.errors import ConfigError
 from wardround_common.plan import StudyPlan
-from wardround_common.plan_checks import plan_from_tables
-from wardround_common.tasks import any_task
+from wardround_common.plan_draft import complete_plan
 from wardround_simulations.baselines import LonePrivateRecipe, NonPrivateRecipe
 from wardround_simulations.secrets import Secrets
 
@@ -87,28 +85,9 @@ def _complete(tables: dict[str, Any], secrets: Secrets) -> StudyPlan:
                 remedy=f"Leave {field} out of the scenario.",
                 code="config.field",
             )
-    privacy = dict(tables.get("privacy", {}))
-    evaluation = {"epsilon": privacy.get("target_epsilon")} | dict(tables.get("evaluation", {}))
-    calibrate = "noise_multiplier" not in privacy, "noise_multiplier" not in evaluation
-    counts = convert(tables.get("task"), any_task(), where="plan.task").cells > 0
-    tables = tables | {
+    filled_in = {
         "authority_key": secrets.key("authority").public.hex(),
         "lead_key": secrets.key("lead").public.hex(),
         "expires": EXPIRES,
-        "privacy": {"noise_multiplier": 1.0} | privacy,
     }
-    if counts or "evaluation" in tables:
-        tables["evaluation"] = {"noise_multiplier": 1.0} | evaluation
-    plan = plan_from_tables(tables)  # checks every field before anything is computed from them
-    if calibrate[0]:
-        tables["privacy"]["noise_multiplier"] = calibrate_training(
-            target_epsilon=plan.privacy.target_epsilon,
-            target_delta=plan.privacy.target_delta,
-            sample_rate=plan.recipe.sample_rate,
-            steps=plan.steps,
-        )
-    if calibrate[1] and plan.evaluation is not None:
-        tables["evaluation"]["noise_multiplier"] = calibrate_evaluation(
-            epsilon=plan.evaluation.epsilon, delta=plan.privacy.target_delta
-        )
-    return plan_from_tables(tables)
+    return complete_plan(tables | filled_in)
