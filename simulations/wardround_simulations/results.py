@@ -17,16 +17,22 @@ import numpy as np
 
 from wardround_client.catalogue import SIDES, Catalogue
 from wardround_common import __version__
-from wardround_common.accounting import epsilon, evaluate_event, training_epsilon
 from wardround_common.layout import Layout
 from wardround_common.models import layout_of
 from wardround_common.plan import StudyPlan
 from wardround_common.plan_text import explain
-from wardround_common.secagg.thresholds import threshold
 from wardround_common.trust import plan_digest
-from wardround_server.observer import RoundRecord
 from wardround_server.report import model as report_model
-from wardround_server.study import FORK, StudyOutcome
+from wardround_server.reporting import (
+    budget_of,
+    epsilon_after,
+    protection_of,
+    rounds_of,
+    seconds_of,
+    traffic_of,
+    warnings_of,
+)
+from wardround_server.study import StudyOutcome
 from wardround_simulations.federation import Federation, SiteCost, SiteData
 from wardround_simulations.pictures import tiles
 
@@ -73,11 +79,11 @@ def build_report(run: Run) -> report_model.Report:
         parameters=layout.size,
         results=run.results,
         privacy=report_model.Privacy(sites={site: _privacy(run, site) for site in run.federation.names}),
-        rounds=tuple(_round(record) for record in run.outcome.records),
+        rounds=rounds_of(run.outcome.records),
         learning=run.learning,
-        traffic=_traffic(run.outcome.records),
+        traffic=traffic_of(run.outcome.records),
         seconds=_seconds(run),
-        protection=_protection(run),
+        protection=protection_of(plan, max_colluders=run.federation.policy.max_colluders),
         data={site: _data(data, plan) for site, data in run.data.items()},
         contact_sheets=tuple(
             report_model.ContactSheet(
@@ -86,7 +92,7 @@ def build_report(run: Run) -> report_model.Report:
             for site, catalogue in catalogues.items()
             if len(catalogue.of_side("train").label_N)
         ),
-        warnings=_warnings(run),
+        warnings=warnings_of(plan, run.outcome),
         reproducibility=report_model.Reproducibility(
             randomness="simulation_seed",
             seed=run.federation.scenario.simulation.seed,
@@ -102,7 +108,7 @@ def _privacy(run: Run, site: str) -> report_model.SitePrivacy:
     return report_model.SitePrivacy(
         epsilon_spent=cost.spent.largest,
         delta=plan.privacy.target_delta,
-        budget=max(plan.privacy.target_epsilon, plan.evaluation.epsilon if plan.evaluation else 0.0),
+        budget=budget_of(plan),
         by_side={side: getattr(cost.spent, side) for side in SIDES},
         after_round=tuple(
             report_model.RoundEpsilon(round=record.number, epsilon=epsilon_after(plan, record))
@@ -120,63 +126,11 @@ def _privacy(run: Run, site: str) -> report_model.SitePrivacy:
     )
 
 
-def epsilon_after(plan: StudyPlan, record: RoundRecord) -> float:
-    """The largest epsilon of any side after a round in which the site spent, void or not."""
-    spent = training_epsilon(plan, min(record.number, plan.rounds))
-    counted = evaluate_event(plan)
-    if record.kind == "train" or counted is None:
-        return spent
-    return max(spent, epsilon([counted], delta=plan.privacy.target_delta))
-
-
-def _round(record: RoundRecord) -> report_model.RoundReport:
-    refusals = ", ".join(f"{site}: {code} ({exchange})" for exchange, site, code in record.refusals)
-    blamed = ", ".join(f"{site} broke the protocol: {code}" for site, code in sorted(record.blamed.items()))
-    return report_model.RoundReport(
-        number=record.number,
-        kind=record.kind,
-        cohort=record.cohort,
-        survivors=record.survivors,
-        void=bool(record.void),
-        reason="; ".join(part for part in (record.void, blamed, refusals) if part),
-        attempts=record.attempts,
-        seconds=record.seconds,
-    )
-
-
-def _traffic(records: list[RoundRecord]) -> dict[str, dict[str, report_model.Traffic]]:
-    table: dict[str, dict[str, report_model.Traffic]] = {}
-    for record in records:
-        for item in record.traffic:
-            row = table.setdefault(item.site, {})
-            before = row.get(item.exchange, report_model.Traffic(sent=0, received=0))
-            row[item.exchange] = report_model.Traffic(
-                sent=before.sent + item.from_site_bytes, received=before.received + item.to_site_bytes
-            )
-    return table
-
-
-def _protection(run: Run) -> report_model.Protection:
-    plan = run.federation.plan
-    return report_model.Protection(
-        ring_bits=plan.aggregation.ring_bits,
-        cohort=len(plan.sites),
-        threshold=threshold(len(plan.sites)),
-        max_colluders=run.federation.policy.max_colluders,
-    )
-
-
 def _seconds(run: Run) -> dict[str, float]:
     """Wall time by stage, the federation's by exchange; training happens within START."""
-    seconds = {}
+    seconds: dict[str, float] = {}
     for stage, taken in run.seconds.items():
-        if stage != "federation":
-            seconds[stage] = taken
-            continue
-        for record in run.outcome.records:
-            for exchange, part in record.seconds.items():
-                name = "start (with training)" if exchange == "start" else exchange
-                seconds[name] = seconds.get(name, 0.0) + part
+        seconds |= seconds_of(run.outcome.records) if stage == "federation" else {stage: taken}
     return seconds
 
 
@@ -192,21 +146,6 @@ def _data(data: SiteData, plan: StudyPlan) -> report_model.SiteData:
         positives={side: len(np.unique(view.patient_N[view.label_N == 1])) for side, view in views.items()},
         rejects=rejects,
     )
-
-
-def _warnings(run: Run) -> tuple[str, ...]:
-    warnings = []
-    outcome = run.outcome
-    if outcome.paused == FORK:
-        warnings.append(f"The study was paused: sites accepted different results ({FORK}).")
-    elif outcome.paused:
-        warnings.append(f"The study was paused after two void rounds in a row ({outcome.paused}).")
-    if not outcome.releasable:
-        accepted = ", ".join(outcome.accepted_by) or "no site"
-        warnings.append(f"No model is released: too few sites accepted it ({accepted}).")
-    if outcome.counts is None and run.federation.plan.evaluation is not None:
-        warnings.append("No evaluation was released: the EVALUATE round is void or was not reached.")
-    return tuple(warnings)
 
 
 def contact_sheet(catalogue: Catalogue) -> bytes:

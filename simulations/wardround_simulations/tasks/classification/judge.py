@@ -11,21 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from wardround_common.evaluation import (
-    auroc_difference,
-    auroc_released,
-    operating_point,
-    roc_released,
-    unpack,
-)
-from wardround_common.tasks.classification import ClassificationPlan
+from wardround_common.evaluation import auroc_difference
 from wardround_server.observer import Observer
 from wardround_server.report import LearningCurve
+from wardround_server.report.tasks.classification.released import released_counts, released_result
 from wardround_server.report.tasks.classification.results import (
     ClassificationResults,
     Evaluation,
     ModelResult,
-    ReleasedCounts,
     SiteEvaluation,
 )
 from wardround_server.study import StudyOutcome
@@ -73,10 +66,11 @@ class ClassificationJudge:
 
     def _evaluation(self, models: Models, outcome: StudyOutcome) -> Evaluation:
         scores, test = self._figures(models, self._test), self._test
-        privately, counts = scores.of(models.federated), self._counts(outcome)
+        privately = scores.of(models.federated)
+        counts = released_counts(self._plan, outcome.counts, sites=len(outcome.counted_sites))
         return replace(
             scores.results("the test patients of all hospitals, one image each"),
-            federated_released=None if counts is None else self._released(counts),
+            federated_released=None if counts is None else released_result(self._plan, counts),
             released_counts=counts,
             gain={
                 site: auroc_difference(
@@ -87,35 +81,6 @@ class ClassificationJudge:
                 for site, vector in models.local_private.items()
             },
             by_site={site: _by_site(models, scores, site) for site in self._trial.federation.names},
-        )
-
-    def _counts(self, outcome: StudyOutcome) -> ReleasedCounts | None:
-        if outcome.counts is None or self._plan.evaluation is None:
-            return None
-        edges = ClassificationPlan.of(self._plan).bin_edges
-        validation, test = unpack(outcome.counts, edges)
-        return ReleasedCounts(
-            edges=edges,
-            validation=tuple(tuple(row) for row in validation.tolist()),
-            test=tuple(tuple(row) for row in test.tolist()),
-            noise_sd_cell=self._plan.evaluation.noise_multiplier * len(outcome.counted_sites) ** 0.5,
-        )
-
-    def _released(self, counts: ReleasedCounts) -> ModelResult:
-        validation, test = np.array(counts.validation), np.array(counts.test)
-        fields = ClassificationPlan.of(self._plan)
-        return ModelResult(
-            auroc=auroc_released(test, counts.noise_sd_cell),
-            positives=float(test[1].sum()),
-            negatives=float(test[0].sum()),
-            roc=roc_released(test),
-            operating_point=operating_point(
-                validation,
-                test,
-                edges=fields.bin_edges,
-                specificity=fields.specificity,
-                noise_sd_cell=counts.noise_sd_cell,
-            ),
         )
 
 
