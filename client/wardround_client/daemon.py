@@ -1,0 +1,111 @@
+"""The site's daemon: the guard with what a person approved, on the line to the coordinator.
+
+Rules:
+
+* One daemon per folder (a lock).
+* What is approved while it runs is taken up between two messages.
+* It listens nowhere.
+
+Not here: the line (``link``), the guard (``site``).
+
+Privacy: as ``site``; ``status.json`` says whether the line stands, and nothing about patients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from wardround_client.app import make_client_app
+from wardround_client.catalogue import Catalogue
+from wardround_client.home import SiteHome
+from wardround_client.link import Link
+from wardround_client.shelf import Shelf
+from wardround_client.site import Site
+from wardround_common.errors import StorageError, WardroundError
+from wardround_common.files import OWNER_ONLY, write
+from wardround_common.logs import event, log_to
+
+STATUS = "status.json"
+
+
+def run_site(home: SiteHome) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        StorageError: ``site.busy``: the daemon runs already.
+        WardroundError: A key, a certificate or a database cannot be used.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with _alone(home.path):
+        log_to(home.path / "log.jsonl")
+        site = Site(home.path, signer=home.signer, policy=home.config.policy)
+        try:
+            approvals = _Approvals(home, site)
+            app = make_client_app(site.handle)
+            Link(home.line, app, told=_Status(home.path).tell, look=approvals.take_up).run(stop)
+        finally:
+            site.close()
+
+
+class _Approvals:
+    """Takes up what a person approved."""
+
+    def __init__(self, home: SiteHome, site: Site) -> None:
+        self._shelf = Shelf(home.path)
+        self._site = site
+        self._seen: set[str] = set()
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Approve at the guard what is new on the shelf; what is not acceptable is logged and left."""
+        for digest in sorted(self._shelf.approved() - self._seen):
+            self._seen.add(digest)
+            try:
+                found = self._shelf.find(digest)
+                self._site.approve(found.signed, Catalogue.load(found.catalogue))
+            except WardroundError as error:
+                event("plan.refused", level=logging.WARNING, plan=digest, code=error.code)
+
+
+class _Status:
+    """Says in a file whether the line stands."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / STATUS
+        self._last = ("", "")
+
+    def tell(self, state: str, why: str) -> None:
+        """Write it where it changed."""
+        if (state, why) != self._last:
+            self._last = (state, why)
+            said = {"state": state, "code": why, "pid": os.getpid(), "since": round(time.time())}
+            write(self._path, json.dumps(said).encode(), mode=OWNER_ONLY)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(
+                f"the daemon of {folder} is running",
+                remedy="Stop it first.",
+                code="site.busy",
+                retryable=True,
+            ) from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,266 @@
+"""The site's line to the coordinator: Flower's Fleet API over HTTPS, outbound only.
+
+Long-lived. Asks for messages, answers each with the ClientApp, and comes back by itself when the line is cut.
+With ``app`` the only module of this package that knows Flower.
+
+Rules:
+
+* The site listens nowhere. It connects to one address, whose certificate the coordinator's own CA signed,
+  and shows its own certificate; TLS 1.3.
+* No app bundle is ever asked for: what runs is what is installed.
+* A message is answered once. What breaks over it is reported as a code and does not end the line.
+* The longer nothing comes, the less often the site asks.
+
+Not here: what a message means (``app``, ``site``), keys on disk (``home``).
+
+Privacy: carries replies of the guard; of an unforeseen error nothing leaves but ``site.crashed``.
+
+References: Flower 1.41, Fleet API.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.clientapp import ClientApp
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from wardround_client.app import CLIENT_APP_RAISED
+from wardround_common.logs import event
+
+HEARTBEAT_S = 15.0
+"""Flower calls a node away after twice this time without a sign of life."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Between two attempts to connect."""
+BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
+REQUEST_S = 60.0
+_BROKEN = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
+"""What a line does that is cut, refused, or answered with something else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineKeys:
+    """How the site shows who it is to the transport.
+
+    Attributes:
+        address: ``host:port`` of the coordinator.
+        ca: Its CA's certificate, a PEM file.
+        certificate: The site's certificate, a PEM file.
+        key: Its TLS key, a PEM file.
+        node_key: The key that Flower knows the node by.
+    """
+
+    address: str
+    ca: Path
+    certificate: Path
+    key: Path
+    node_key: EllipticCurvePrivateKey
+
+
+class Link:
+    """The line of one site.
+
+    Args:
+        keys: Where to, and as whom.
+        app: Answers messages.
+        told: Is told ``online`` or ``offline`` when that changes, and why not.
+        look: Is called between messages: the site may take up what a person approved meanwhile.
+    """
+
+    def __init__(
+        self,
+        keys: LineKeys,
+        app: ClientApp,
+        *,
+        told: Callable[[str, str], None],
+        look: Callable[[], None],
+    ) -> None:
+        self._keys = keys
+        self._app = app
+        self._told = told
+        self._look = look
+        self._state = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer until ``stop`` is set, whatever happens to the line."""
+        pause = FIRST_PAUSE_S
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                _Session(self._keys, self._app, look=self._look, online=self._online).run(stop)
+            except _BROKEN as error:
+                self._tell("offline", _why(error))
+            if time.monotonic() - began > LONGEST_PAUSE_S:
+                pause = FIRST_PAUSE_S
+            stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        self._tell("stopped", "")
+
+    def _online(self) -> None:
+        self._tell("online", "")
+
+    def _tell(self, state: str, why: str) -> None:
+        if state != self._state:
+            self._state = state
+            event("link.state", state=state, code=why)
+        self._told(state, why)
+
+
+class _Session:
+    """From one activation of the node to the end of the line."""
+
+    def __init__(
+        self, keys: LineKeys, app: ClientApp, *, look: Callable[[], None], online: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._look = look
+        self._online = online
+        self._public = public_key_to_bytes(keys.node_key.public_key())
+        self._client = FleetHttpClient(
+            f"https://{keys.address}",
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+                NodeAuthHttpInterceptor(keys.node_key, keys.node_key.public_key()),
+            ],
+            verify=_tls(keys),
+            timeout=REQUEST_S,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        try:
+            request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_S)
+            node = Node(node_id=self._client.ActivateNode(request).node_id)
+            self._online()
+            ended = threading.Event()
+            beat = threading.Thread(target=self._beat, args=(node, ended), daemon=True)
+            beat.start()
+            try:
+                self._serve(node, stop)
+            finally:
+                ended.set()
+                beat.join()
+            self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
+        finally:
+            self._client.close()
+
+    def _serve(self, node: Node, stop: threading.Event) -> None:
+        heard = time.monotonic()
+        while not stop.is_set():
+            self._look()
+            pulled = self._client.PullMessages(PullMessagesRequest(node=node))
+            if pulled.messages_list:
+                self._answer(node, pulled)
+                heard = time.monotonic()
+            else:
+                idle = time.monotonic() - heard > IDLE_AFTER_S
+                stop.wait(IDLE_POLL_S if idle else BUSY_POLL_S)
+
+    def _answer(self, node: Node, pulled: PullMessagesResponse) -> None:
+        head, tree = message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0]
+        run, identifier = head.metadata.run_id, head.metadata.message_id
+        contents = pull_objects(
+            [one.object_id for one in iterate_object_tree(tree)],
+            make_pull_object_fn_protobuf(self._client.PullObject, node, run),
+        )
+        self._client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=identifier)
+        )
+        request = inflate_object_from_contents(identifier, contents)
+        if not isinstance(request, Message):
+            raise ValueError("expected a message")  # as the line does that is answered with something else
+        request.metadata.__dict__["_message_id"] = identifier
+        self._reply(node, run, self._handle(request, node.node_id))
+
+    def _handle(self, request: Message, node: int) -> Message:
+        TaskIdentity.run_id, TaskIdentity.node_id = request.metadata.run_id, node
+        TaskIdentity.task_id = node
+        context = Context(
+            run_id=request.metadata.run_id, node_id=node, node_config={}, state=RecordDict(), run_config={}
+        )
+        try:
+            return self._app(request, context)
+        except Exception as error:  # noqa: BLE001 - the edge of the process: the line goes on
+            event("site.crashed", level=logging.ERROR, code=type(error).__name__)
+            return Message(Error(CLIENT_APP_RAISED, "site.crashed"), reply_to=request)
+
+    def _reply(self, node: Node, run: int, reply: Message) -> None:
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        with no_object_id_recompute():
+            pushed = self._client.PushMessages(
+                PushMessagesRequest(
+                    node=node,
+                    messages_list=[message_to_proto(remove_content_from_message(reply))],
+                    message_object_trees=[get_object_tree(reply)],
+                    clientapp_runtime_list=[0.0],
+                )
+            )
+            push_objects(
+                get_all_nested_objects(reply),
+                make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
+                object_ids_to_push=set(pushed.objects_to_push),
+            )
+
+    def _beat(self, node: Node, ended: threading.Event) -> None:
+        """Show signs of life, also while a message is worked on."""
+        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
+        while not ended.wait(HEARTBEAT_S / 2):
+            try:
+                self._client.SendNodeHeartbeat(request)
+            except _BROKEN as error:  # the next request of the main thread finds out the same
+                event("link.heartbeat", level=logging.WARNING, code=_why(error))
+
+
+def _tls(keys: LineKeys) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(keys.ca)
+    context.load_cert_chain(keys.certificate, keys.key)
+    return context
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"link.http_{error.response.status_code}"
+    return f"link.{type(error).__name__.lower()}"
