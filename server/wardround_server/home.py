@@ -1,0 +1,223 @@
+"""The coordinator's folder.
+
+    coordinator.toml     addresses; a person may change them while the service is stopped
+    identity.key, card   its Ed25519 identity, and the card for the authority
+    ca.key, ca.pem       the CA that certifies TLS, nothing else
+    server.key, server.pem
+    runtime.secret       what service and job share
+    roster               as the authority signed it
+    invitations/SITE     join codes that were not used yet, as digests
+    sites/SITE/          card, certificate.pem, node.pub of a site that joined
+    studies/STUDY/       plan, journal.sqlite, and the report when it is done
+    superlink.sqlite     Flower's messages in transit
+
+Rules:
+
+* Private files have mode 0600 in a folder of mode 0700; what others may read is refused.
+
+Not here: who may join (``enrolment``).
+
+Privacy: no patient data; names and public keys of institutions.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
+
+from wardround_common.authority import Card, keyfile, make_card, open_card
+from wardround_common.authority.cards import CARD_LIMIT_BYTES
+from wardround_common.canonical import convert, read_toml
+from wardround_common.certificates import Issuer, certificate_fingerprint, key_pem, load_certificate, new_key
+from wardround_common.enrolment import Host, Port
+from wardround_common.errors import ConfigError
+from wardround_common.files import OWNER_ONLY, check_private, read, unwritable, write
+from wardround_common.identity import SigningKey
+from wardround_common.messages import Signer
+from wardround_common.plan import StudyPlan
+from wardround_common.trust import COORDINATOR, SIGNED_LIMIT_BYTES, open_plan
+from wardround_server.guard import Enrolled
+
+PEM_LIMIT_BYTES = 16384
+SECRET_BYTES = 32
+
+
+class CoordinatorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the coordinator is reached."""
+
+    host: Host
+    """Name or address in its certificate, and in join codes."""
+    bind: Host = "127.0.0.1"
+    """Address that the two outer ports are opened on."""
+    port: Port = 8443
+    """For rounds: the Fleet API, client certificates required."""
+    enrol_port: Port = 8444
+    """For joining: TLS without client certificates, one request."""
+    runtime_port: Port = 8445
+    """On loopback, for the job process."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorHome:
+    """The folder of a coordinator that ``create`` made."""
+
+    path: Path
+
+    @property
+    def config(self) -> CoordinatorConfig:
+        """What ``coordinator.toml`` says.
+
+        Raises:
+            ConfigError: It is missing or wrong; ``coordinator.absent``.
+        """
+        if not (self.path / "coordinator.toml").is_file():
+            raise ConfigError(
+                f"{self.path} is no coordinator's folder",
+                remedy="Check the path, or make one with `wardround-coordinator init DIR`.",
+                code="coordinator.absent",
+            )
+        return convert(read_toml(self.path / "coordinator.toml"), CoordinatorConfig, where="coordinator.toml")
+
+    @property
+    def issuer(self) -> Issuer:
+        """The CA."""
+        return Issuer.load(self.private("ca.key"), read(self.path / "ca.pem", limit_bytes=PEM_LIMIT_BYTES))
+
+    @property
+    def signer(self) -> Signer:
+        """The coordinator's identity."""
+        return Signer(COORDINATOR, keyfile.load(self.path / "identity.key", None))
+
+    @property
+    def secret(self) -> bytes:
+        """What service and job share."""
+        return self.private("runtime.secret")
+
+    def private(self, name: str) -> bytes:
+        """A file that only its owner may read."""
+        check_private(self.path / name)
+        return read(self.path / name, limit_bytes=PEM_LIMIT_BYTES)
+
+    def roster(self) -> bytes:
+        """The roster as the authority signed it.
+
+        Raises:
+            ConfigError: ``coordinator.no_roster``.
+        """
+        if not (self.path / "roster").is_file():
+            raise ConfigError(
+                "the coordinator has no roster",
+                remedy="Get one from the authority, and hand it over with `wardround-coordinator roster`.",
+                code="coordinator.no_roster",
+            )
+        return read(self.path / "roster", limit_bytes=SIGNED_LIMIT_BYTES)
+
+    def enrolled(self) -> dict[bytes, Enrolled]:
+        """The sites that joined, by the SHA-256 of their certificates."""
+        return dict(self.enrolled_site(folder) for folder in sorted((self.path / "sites").iterdir()))
+
+    def enrolled_site(self, folder: Path) -> tuple[bytes, Enrolled]:
+        """One of them."""
+        certificate = load_certificate(read(folder / "certificate.pem", limit_bytes=PEM_LIMIT_BYTES))
+        node_key = read(folder / "node.pub", limit_bytes=PEM_LIMIT_BYTES)
+        return certificate_fingerprint(certificate), Enrolled(folder.name, node_key)
+
+    def cards(self) -> list[Card]:
+        """The cards of the sites that joined."""
+        return [
+            open_card(read(folder / "card", limit_bytes=CARD_LIMIT_BYTES))
+            for folder in sorted((self.path / "sites").iterdir())
+        ]
+
+    def add_study(self, signed_plan: bytes) -> StudyPlan:
+        """Keep a plan that its lead signed; a study of that name must not exist.
+
+        Raises:
+            ProtocolError, ConsentError: The plan is not acceptable.
+            ConfigError: ``coordinator.study_exists``.
+        """
+        plan = open_plan(signed_plan, today=datetime.date.today())
+        folder = self.path / "studies" / plan.study
+        if folder.exists():
+            raise ConfigError(
+                f"there is a study named {plan.study}",
+                remedy="Ask the lead to give the plan another name.",
+                code="coordinator.study_exists",
+            )
+        folder.mkdir(mode=0o700)
+        write(folder / "plan", signed_plan)
+        return plan
+
+    def study(self, name: str) -> Path:
+        """The folder of a study.
+
+        Raises:
+            ConfigError: ``coordinator.no_study``.
+        """
+        folder = self.path / "studies" / Path(name).name
+        if not (folder / "plan").is_file():
+            raise ConfigError(
+                f"there is no study named {name}",
+                remedy="Add its signed plan with `wardround-coordinator study new`.",
+                code="coordinator.no_study",
+            )
+        return folder
+
+    def studies(self) -> list[str]:
+        """The names of all studies."""
+        return sorted(path.parent.name for path in (self.path / "studies").glob("*/plan"))
+
+
+def create(path: Path, config: CoordinatorConfig) -> CoordinatorHome:
+    """A new coordinator in ``path``, which must not exist: keys, certificates, card.
+
+    Raises:
+        ConfigError: ``coordinator.exists``.
+        StorageError: ``files.unwritable``.
+    """
+    if path.exists():
+        raise ConfigError(
+            f"{path} exists",
+            remedy="Name a new folder; a coordinator is never overwritten.",
+            code="coordinator.exists",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            _fill(fresh, config)
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return CoordinatorHome(path)
+
+
+def _fill(folder: Path, config: CoordinatorConfig) -> None:
+    identity = Ed25519PrivateKey.generate()
+    issuer, server_key = Issuer.create(f"Wardround CA of {config.host}"), new_key()
+    hosts = list(dict.fromkeys((config.host, "127.0.0.1", "localhost")))
+    write(folder / "identity.key", keyfile.seal(identity, None), mode=OWNER_ONLY)
+    write(folder / "card", make_card(COORDINATOR, SigningKey(identity)))
+    write(folder / "ca.key", issuer.key_pem, mode=OWNER_ONLY)
+    write(folder / "ca.pem", issuer.certificate.public_bytes(Encoding.PEM))
+    write(folder / "server.key", key_pem(server_key), mode=OWNER_ONLY)
+    write(folder / "server.pem", issuer.for_server(server_key.public_key(), hosts))
+    write(folder / "runtime.secret", os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
+    lines = (f"{name} = {value!r}" for name, value in _fields(config).items())
+    write(folder / "coordinator.toml", ("\n".join(lines) + "\n").encode())
+    for name in ("invitations", "sites", "studies"):
+        (folder / name).mkdir(mode=0o700)
+
+
+def _fields(config: CoordinatorConfig) -> dict[str, str | int]:
+    return {name: getattr(config, name) for name in config.__struct_fields__}
