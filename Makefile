@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo demo-gan test test-all check mutate bench bench-secagg fmt wheel clean lock
+.PHONY: help setup system-packages demo demo-gan demo-deployed test test-all check mutate bench bench-secagg fmt wheel clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -35,6 +35,9 @@ demo: $(READY) ## Three phantom hospitals train together; prints the path of the
 
 demo-gan: $(READY) ## They train a generator of synthetic images; prints the path of the report
 	@$(BIN)/wardround-sim demo-gan --out build/demo-gan
+
+demo-deployed: $(READY) ## The same as real processes with TLS on loopback; prints the path of the report
+	@$(BIN)/wardround-sim demo-deployed --out build/demo-deployed
 
 test: $(READY) ## Unit tests
 	TMPDIR=$(TEST_TMP) $(BIN)/pytest -m "not statistical and not end_to_end and not gpu" $(ARGS)

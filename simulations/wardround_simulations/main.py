@@ -51,6 +51,20 @@ def demo_gan(
 
 
 @app.command()
+def demo_deployed(
+    out: Annotated[Path, typer.Option(help="Folder for everything; replaced.")] = Path("demo-deployed"),
+    scale: Annotated[float, typer.Option(min=0.01, max=100, help="Patients, times this.")] = 1.0,
+    workers: Workers = 2,
+) -> None:
+    """Deploy authority, coordinator and three sites as processes; prints the path of the report."""
+    from wardround_simulations.deployed import run_demo
+    from wardround_simulations.run import scenario_path
+
+    plan = scenario_path("demo-deployed")
+    _print_path(run_demo(plan, out=out, scale=scale, workers=max(1, workers)))
+
+
+@app.command()
 def run(
     plan: Annotated[Path, typer.Argument(help="A scenario: TOML with [plan] and [simulation].")],
     sites: Annotated[Path, typer.Option(help="Folder that holds SITE/*.dcm and SITE/labels.csv.")],
