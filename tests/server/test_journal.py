@@ -227,3 +227,12 @@ def test_an_exchange_that_does_not_exist_is_refused(reopened, path):
 def test_the_file_is_readable_by_its_owner_only(reopened, path):
     reopened()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("node", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_node_is_read_back_by_the_name_that_flower_gave_it(reopened, node):
+    log = reopened().begin(context(), roster=b"roster")
+    log.take("start", site="a", node=node, packet=Packet(b"hello"))
+    journal = reopened()
+    assert [one.node for one in journal.attempt(1).replies("start")] == [node]
+    assert journal.voices()["a"].node == node

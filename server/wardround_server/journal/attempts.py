@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from wardround_common.messages import Packet
 from wardround_common.secagg.ring import Ring
 from wardround_server.journal import vectors
-from wardround_server.journal.database import Database
+from wardround_server.journal.database import Database, from_column, to_column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,11 @@ class AttemptLog:
         )
         kept = exchange == "envelopes"
         return tuple(
-            Recorded(site=site, node=node, packet=Packet(envelope, self.vector(site) if kept else None))
+            Recorded(
+                site=site,
+                node=from_column(node),
+                packet=Packet(envelope, self.vector(site) if kept else None),
+            )
             for site, node, envelope in rows
         )
 
@@ -87,13 +91,13 @@ class AttemptLog:
         with self._database.transaction(f"reply {self._attempt} {exchange} {site}") as connection:
             connection.execute(
                 "INSERT INTO reply (attempt, exchange, site, node, envelope) VALUES (?, ?, ?, ?, ?)",
-                (self._attempt, exchange, site, node, packet.envelope),
+                (self._attempt, exchange, site, to_column(node), packet.envelope),
             )
             if packet.array is not None:
                 vectors.put(connection, self._upload(site), packet.array)
             if exchange == "start":
                 connection.execute(
-                    "INSERT OR REPLACE INTO hello VALUES (?, ?, ?)", (site, node, packet.envelope)
+                    "INSERT OR REPLACE INTO hello VALUES (?, ?, ?)", (site, to_column(node), packet.envelope)
                 )
 
     def close(self, exchange: str) -> None:

@@ -157,6 +157,16 @@ class Database:
         )
 
 
+def to_column(node: int) -> int:
+    """A transport's name of a node, of 64 bits without a sign, as SQLite holds it: with one."""
+    return node - (1 << 64) if node >= 1 << 63 else node
+
+
+def from_column(node: int) -> int:
+    """The name of a node that ``to_column`` made storable."""
+    return node + (1 << 64) if node < 0 else node
+
+
 def corrupt(what: str) -> StorageError:
     """The error for a journal that does not say what it must have said."""
     return StorageError(

@@ -22,7 +22,7 @@ from wardround_common.messages import EXCHANGES, RoundContext
 from wardround_common.secagg.ring import Ring
 from wardround_server.journal import vectors
 from wardround_server.journal.attempts import AttemptLog, AttemptRow
-from wardround_server.journal.database import Database, Hook, corrupt
+from wardround_server.journal.database import Database, Hook, corrupt, from_column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ class Journal:
     def voices(self) -> dict[str, Voice]:
         """The last HELLO of each site."""
         rows = self._database.rows("SELECT site, node, envelope FROM hello ORDER BY site")
-        return {site: Voice(node=node, hello=envelope) for site, node, envelope in rows}
+        return {site: Voice(node=from_column(node), hello=envelope) for site, node, envelope in rows}
 
     def evidence(self) -> dict[tuple[int, str], bytes]:
         """ACCEPTs that contradict others, by round and site."""
