@@ -132,7 +132,7 @@ class Deployment:
                 process.kill()
                 process.wait()
 
-    def call(self, program: str, *words: object, shown: bool = False) -> str:
+    def call(self, program: object, *words: object, shown: bool = False) -> str:
         """Run a program to its end.
 
         Raises:
@@ -183,8 +183,8 @@ class Deployment:
                 )
             time.sleep(0.05)
 
-    def _command(self, program: str, words: Sequence[object]) -> list[str]:
-        return [str(Path(sys.executable).with_name(program)), *map(str, words)]
+    def _command(self, program: object, words: Sequence[object]) -> list[str]:
+        return [str(Path(sys.executable).with_name(str(program))), *map(str, words)]
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {

@@ -1,0 +1,251 @@
+"""A deployment as processes on loopback: what they say to each other, and what is refused."""
+
+import base64
+import datetime
+import json
+import re
+import ssl
+import threading
+
+import httpx
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from wardround_client.scratch import Scratch
+from wardround_common.aggregate import Aggregation
+from wardround_common.certificates import Issuer, key_pem, make_request, new_key
+from wardround_common.errors import ConfigError
+from wardround_common.trust import open_plan, plan_digest
+from wardround_server.home import CoordinatorHome
+from wardround_server.journal import Journal
+from wardround_server.outcome import remembered
+from wardround_simulations.deployed import HOSPITALS, STUDY, deployment
+from wardround_simulations.folders import open_run
+from wardround_simulations.phantoms import write_phantoms
+from wardround_simulations.run import scenario_path
+
+pytestmark = pytest.mark.end_to_end
+PULL = "/v1/fleet/pull-messages"
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory):
+    out = open_run(tmp_path_factory.mktemp("deployed") / "out", replace=True)
+    text = scenario_path("demo-deployed").read_text()
+    plan = out / "plan.toml"
+    plan.write_text(re.sub(r"rounds = \d+", "rounds = 2", text))
+    write_phantoms(out / "phantoms", seed=5, scale=0.1)
+    with deployment(out, plan) as made:
+        made.found()
+        made.start_service()
+        for site in HOSPITALS:
+            made.enrol(site)
+        digest = made.sign()
+        for site in HOSPITALS:
+            made.read(site, digest, out / "phantoms" / site, workers=1)
+            made.start_site(site)
+        made.wait_for_sites()
+        yield made
+
+
+class Watch(threading.Thread):
+    """Looks at the sites' processes all the time."""
+
+    def __init__(self, deployed):
+        super().__init__(daemon=True)
+        self.processes = {site: psutil.Process(one.pid) for site, one in deployed.sites.items()}
+        self.listening, self.remote, self.looks, self.stop = [], set(), 0, threading.Event()
+
+    def run(self):
+        while not self.stop.wait(0.1):
+            self.looks += 1
+            for site, process in self.processes.items():
+                for one in (process, *process.children(recursive=True)):
+                    for socket in one.net_connections(kind="all"):
+                        if socket.status == psutil.CONN_LISTEN:
+                            self.listening.append((site, socket))
+                        if socket.raddr:
+                            self.remote.add(socket.raddr)
+
+
+@pytest.fixture(scope="module")
+def ran(deployed):
+    watch = Watch(deployed)
+    watch.start()
+    report = deployed.run_study()
+    watch.stop.set()
+    watch.join()
+    return report, watch
+
+
+def tls(deployed, site="alder", *, certificate=None, key=None):
+    home = deployed.home("alder")
+    context = ssl.create_default_context(cafile=home / "ca.pem")
+    if site is not None:
+        context.load_cert_chain(certificate or home / "tls.pem", key or home / "tls.key")
+    return context
+
+
+def url(deployed, path, *, port="port", scheme="https"):
+    return f"{scheme}://127.0.0.1:{getattr(CoordinatorHome(deployed.coordinator).config, port)}{path}"
+
+
+def node_key(deployed, site):
+    return base64.b64encode((deployed.coordinator / "sites" / site / "node.pub").read_bytes()).decode()
+
+
+def post(deployed, path, *, port="port", **options):
+    options = {"verify": tls(deployed), "trust_env": False} | options
+    return httpx.post(url(deployed, path, port=port), content=b"", **options)
+
+
+def test_plain_http_is_refused(deployed):
+    with pytest.raises(httpx.HTTPError):
+        httpx.post(url(deployed, PULL, scheme="http"), trust_env=False)
+
+
+def test_a_client_without_a_certificate_is_refused(deployed):
+    with pytest.raises(httpx.TransportError):
+        post(deployed, PULL, verify=tls(deployed, site=None))
+
+
+def test_a_certificate_of_another_ca_is_refused(deployed, tmp_path):
+    key = new_key()
+    (tmp_path / "key").write_bytes(key_pem(key))
+    (tmp_path / "pem").write_bytes(Issuer.create("other").for_site(make_request(key, "alder"), "alder"))
+    with pytest.raises(httpx.TransportError):
+        post(deployed, PULL, verify=tls(deployed, certificate=tmp_path / "pem", key=tmp_path / "key"))
+
+
+def test_a_certificate_of_our_ca_that_enrolment_does_not_know_is_refused(deployed, tmp_path):
+    key = new_key()
+    (tmp_path / "key").write_bytes(key_pem(key))
+    issuer = CoordinatorHome(deployed.coordinator).issuer
+    (tmp_path / "pem").write_bytes(issuer.for_site(make_request(key, "alder"), "alder"))
+    context = tls(deployed, certificate=tmp_path / "pem", key=tmp_path / "key")
+    headers = {"flwr-public-key": node_key(deployed, "alder")}
+    assert post(deployed, PULL, verify=context, headers=headers).status_code == 403
+
+
+def test_older_tls_is_refused(deployed):
+    context = tls(deployed)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(httpx.TransportError):
+        post(deployed, PULL, verify=context)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/control/list-runs", "/v1/control/start-run", "/v1/runtime/acquire-task", "/wardround/run"),
+        *("/v1/fleet/get-fab", "/v1/fleet/register-node", "/docs", "/openapi.json"),
+    ],
+)
+def test_a_site_finds_the_fleet_api_and_nothing_else(deployed, path):
+    headers = {"flwr-public-key": node_key(deployed, "alder")}
+    assert post(deployed, path, headers=headers).status_code == 404
+
+
+def test_a_site_cannot_come_as_the_node_of_another(deployed):
+    headers = {"flwr-public-key": node_key(deployed, "birch")}
+    assert post(deployed, PULL, headers=headers).status_code == 403
+
+
+def test_a_site_without_the_signature_of_its_node_key_is_refused(deployed):
+    headers = {"flwr-public-key": node_key(deployed, "alder")}
+    assert post(deployed, PULL, headers=headers).status_code in (400, 401, 415, 422)
+
+
+@pytest.mark.parametrize("path", ["/v1/control/list-runs", PULL, "/v1/runtime/acquire-task"])
+def test_the_port_for_joining_has_no_api_of_flower(deployed, path):
+    assert post(deployed, path, port="enrol_port").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/control/list-runs", "/v1/control/start-run", PULL])
+def test_the_control_api_is_not_on_loopback_either(deployed, path):
+    there = url(deployed, path, port="runtime_port", scheme="http")
+    assert httpx.post(there, trust_env=False).status_code == 404
+
+
+def test_a_run_is_not_claimed_without_the_secret(deployed):
+    there = url(deployed, "/v1/runtime/acquire-task", port="runtime_port", scheme="http")
+    headers = {"content-type": "application/x-protobuf"}
+    assert httpx.post(there, headers=headers, trust_env=False).status_code in (401, 403, 415)
+
+
+def test_a_code_for_another_coordinator_joins_nowhere(deployed, tmp_path):
+    code = deployed.call("wardround-coordinator", "enrol", deployed.coordinator, "dogwood").strip()
+    other = tmp_path / "other"
+    deployed.call("wardround-coordinator", "init", other, "--host=127.0.0.1")
+    config = CoordinatorHome(deployed.coordinator).config
+    toml = (other / "coordinator.toml").read_text().replace("8444", str(config.enrol_port))
+    (other / "coordinator.toml").write_text(toml)
+    forged = deployed.call("wardround-coordinator", "enrol", other, "dogwood").strip()
+    with pytest.raises(ConfigError, match="another CA than the join code names"):
+        deployed.call("wardround-site", "join", tmp_path / "dogwood", forged)
+    deployed.call("wardround-site", "join", tmp_path / "dogwood", code)
+    with pytest.raises(ConfigError, match="refuses to let this site join"):
+        deployed.call("wardround-site", "join", tmp_path / "again", code)
+
+
+def test_every_party_is_a_process_of_its_own(deployed, ran):
+    pids = [deployed.service.pid, *(one.pid for one in deployed.sites.values())]
+    assert len(set(pids)) == 1 + len(HOSPITALS)
+    assert all(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_no_site_listens_and_each_connects_to_the_coordinator_alone(deployed, ran):
+    _, watch = ran
+    assert watch.looks > 20
+    assert watch.listening == []
+    assert {tuple(one) for one in watch.remote} == {
+        ("127.0.0.1", CoordinatorHome(deployed.coordinator).config.port)
+    }
+
+
+def test_the_released_model_is_the_one_that_every_site_accepted(deployed, ran):
+    report, _ = ran
+    folder = CoordinatorHome(deployed.coordinator).study(STUDY)
+    plan = open_plan((folder / "plan").read_bytes(), today=datetime.date.today())
+    digest = plan_digest(plan)
+    journal = Journal(folder / "journal.sqlite", plan=digest)
+    outcome = remembered(journal, Aggregation(plan))
+    journal.close()
+    assert not outcome.paused
+    assert outcome.accepted_by == HOSPITALS
+    for site in HOSPITALS:
+        scratch = Scratch(deployed.home(site) / "scratch" / "scratch.sqlite")
+        assert scratch.state(digest, outcome.state.digest) is not None
+        scratch.close()
+    released = load_file(report.parent / "model.safetensors")
+    assert sum(tensor.size for tensor in released.values()) == outcome.state.average.size
+
+
+def test_the_report_is_of_a_deployment_and_has_no_exact_figure(ran):
+    data = json.loads((ran[0].parent / "report.json").read_bytes())
+    assert data["setting"] == "deployment"
+    assert data["reproducibility"]["randomness"] == "operating_system"
+    assert not data["data"]
+    assert not data["contact_sheets"]
+    assert not data["learning"]
+    assert data["evaluation"]["federated"] is None
+    assert data["evaluation"]["federated_released"]["auroc"]
+    assert [one["void"] for one in data["rounds"]] == [False, False, False]
+
+
+def test_the_ports_refusals_are_in_the_log(deployed, ran):
+    lines = [json.loads(line) for line in (deployed.coordinator / "log.jsonl").read_text().splitlines()]
+    codes = {line.get("code") for line in lines}
+    assert {"guard.path", "guard.stranger", "guard.other_node"} <= codes
+
+
+def test_a_site_that_was_killed_comes_back_by_itself_when_it_is_started(deployed, ran):
+    deployed.sites["birch"].kill()
+    deployed.sites["birch"].wait()
+    (deployed.home("birch") / "status.json").unlink()
+    deployed.start_site("birch")
+    deployed.wait_for_sites()
+    status = deployed.call("wardround-site", "status", deployed.home("birch"))
+    assert "online" in status
+    assert f"{STUDY}: approved" in status
