@@ -9,7 +9,8 @@ Rules:
   and shows its own certificate; TLS 1.3.
 * No app bundle is ever asked for: what runs is what is installed.
 * A message is answered once. What breaks over it is reported as a code and does not end the line.
-* The longer nothing comes, the less often the site asks.
+* The coordinator holds a request for messages until there is one. Where it does not, the site asks less often
+  the longer nothing comes.
 
 Not here: what a message means (``app``, ``site``), keys on disk (``home``).
 
@@ -189,13 +190,15 @@ class _Session:
         heard = time.monotonic()
         while not stop.is_set():
             self._look()
+            asked = time.monotonic()
             pulled = self._client.PullMessages(PullMessagesRequest(node=node))
             if pulled.messages_list:
                 self._answer(node, pulled)
                 heard = time.monotonic()
             else:
-                idle = time.monotonic() - heard > IDLE_AFTER_S
-                stop.wait(IDLE_POLL_S if idle else BUSY_POLL_S)
+                now = time.monotonic()
+                pause = IDLE_POLL_S if now - heard > IDLE_AFTER_S else BUSY_POLL_S
+                stop.wait(max(0.0, asked + pause - now))
 
     def _answer(self, node: Node, pulled: PullMessagesResponse) -> None:
         head, tree = message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0]

@@ -32,6 +32,7 @@ from wardround_common.errors import StorageError, TransportError
 from wardround_common.files import OWNER_ONLY, write
 from wardround_server.enrolment import Enrolment
 from wardround_server.guard import CERTIFICATE, FleetGuard, LoopbackGuard
+from wardround_server.holding import JOB_HOLD_S, SITE_HOLD_S, Bell, Holding
 from wardround_server.home import CoordinatorHome
 from wardround_server.runtime import RUN_PATH
 from wardround_server.superlink import SuperLink
@@ -94,8 +95,14 @@ async def _serve(home: CoordinatorHome, ready: Callable[[], None]) -> None:
         link.admit(site.name, site.node_key)
         sites[fingerprint] = site
 
-    fleet = FleetGuard(link.app, sites)
-    loopback = LoopbackGuard(link.app, secret=secret, run_path=RUN_PATH, new_run=link.new_run)
+    to_sites, to_job = Bell(), Bell()
+    fleet = FleetGuard(_held(link.app, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S), sites)
+    loopback = LoopbackGuard(
+        _held(link.app, "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S),
+        secret=secret,
+        run_path=RUN_PATH,
+        new_run=link.new_run,
+    )
     servers = [
         _server(loopback, host=LOOPBACK, port=config.runtime_port, lifespan="on"),
         _server(
@@ -137,6 +144,12 @@ async def _run(server: uvicorn.Server) -> None:
             remedy="Free it, or name another in coordinator.toml.",
             code="coordinator.port",
         ) from error
+
+
+def _held(app: ASGIApp, api: str, *, heard: Bell, told: Bell, hold_s: float) -> ASGIApp:
+    return Holding(
+        app, pull=f"{api}/pull-messages", push=f"{api}/push-", heard=heard, told=told, hold_s=hold_s
+    )
 
 
 def _server(app: ASGIApp, *, lifespan: Any = "off", **options: Any) -> uvicorn.Server:  # noqa: ANN401
