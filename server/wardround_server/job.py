@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from wardround_common.audit import AuditLog
 from wardround_common.errors import StorageError
 from wardround_common.files import read
 from wardround_common.logs import close_log, log_to
@@ -36,6 +37,8 @@ from wardround_server.study import CoordinatorStudy, StudySetup
 
 REPORT = "report"
 JOURNAL = "journal.sqlite"
+AUDIT = "audit.sqlite"
+AUDIT_HEAD = "audit.head"
 
 
 def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: str) -> Path:
@@ -61,14 +64,16 @@ def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: s
     setup = StudySetup(plan=plan, signer=home.signer, roster=roster, signed_roster=signed)
     with _alone(folder):
         handler = log_to(folder / "log.jsonl")
+        audit = AuditLog(home.path / AUDIT, signer=home.signer, head_path=home.path / AUDIT_HEAD)
         journal = Journal(folder / JOURNAL, plan=plan_digest(plan))
         try:
-            running = CoordinatorStudy(setup, observer, journal=journal)
+            running = CoordinatorStudy(setup, observer, journal=journal, audit=audit)
             runtime = Runtime(address=f"127.0.0.1:{home.config.runtime_port}", secret=home.secret)
             runtime.run(make_server_app(running.run, poll_s=0.1))
             return _report(plan, running.outcome, folder / REPORT, command=command)
         finally:
             journal.close()
+            audit.close()
             close_log(handler)
 
 
