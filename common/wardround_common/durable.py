@@ -157,7 +157,7 @@ def translated(path: Path, sort: Sort) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         raise _unusable(path, sort, str(error), reason=reason) from error
     except OSError as error:
         raise _unusable(path, sort, str(error.strerror), reason=sqlite3.SQLITE_CANTOPEN) from error
@@ -166,6 +166,8 @@ def translated(path: Path, sort: Sort) -> Iterator[None]:
 def _unusable(path: Path, sort: Sort, why: str, *, reason: int) -> StorageError:
     permission = f"Check that the {sort.noun}'s folder exists and that the daemon's user may write there."
     remedies = {
+        sqlite3.SQLITE_READONLY_ROLLBACK: "A row was being written when its program ended: start "
+        "that program once, then try again.",
         sqlite3.SQLITE_FULL: f"Free space on the disk of the {sort.noun}'s folder, then start again.",
         sqlite3.SQLITE_READONLY: permission,
         sqlite3.SQLITE_CANTOPEN: permission,
@@ -175,7 +177,8 @@ def _unusable(path: Path, sort: Sort, why: str, *, reason: int) -> StorageError:
     }
     return sort.error(
         f"the {sort.noun} {path} cannot be used: {why}",
-        remedy=remedies.get(reason, "Keep the file as evidence and report what the message says."),
+        remedy=remedies.get(reason)
+        or remedies.get(reason & 0xFF, "Keep the file as evidence and report what the message says."),
         code=f"{sort.area}.unusable",
-        retryable=reason == sqlite3.SQLITE_BUSY,
+        retryable=reason & 0xFF == sqlite3.SQLITE_BUSY,
     )

@@ -278,6 +278,23 @@ def test_a_missing_file_is_refused_and_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_log_that_a_power_cut_left_half_written_says_what_to_do(log, tmp_path):
+    (tmp_path / "cut").mkdir()
+    with closing(sqlite3.connect(log, isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN")
+        for seq in range(100, 200):
+            database.execute("INSERT INTO entry VALUES (?, zeroblob(5000), x'00', x'00')", (seq,))
+        for name in ("audit.sqlite", "audit.sqlite-journal"):
+            shutil.copy(tmp_path / name, tmp_path / "cut" / name)
+        database.execute("ROLLBACK")
+    with pytest.raises(AuditError) as caught:
+        verify(tmp_path / "cut" / "audit.sqlite", OWNER.public)
+    assert "that program once" in caught.value.remedy
+    open_log(tmp_path / "cut" / "audit.sqlite").close()
+    assert verify(tmp_path / "cut" / "audit.sqlite", OWNER.public).rows == ROWS
+
+
 def test_verification_needs_no_more_memory_for_more_rows(tmp_path):
     path = tmp_path / "audit.sqlite"
     write_log(path, 8 * PAGE_ROWS)
