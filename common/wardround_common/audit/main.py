@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import click
 import typer
 
-from wardround_common.audit.chain import BadRowError
+from wardround_common.audit.chain import BadRowError, Tip
 from wardround_common.audit.check import claimed_key, read, verify
 from wardround_common.audit.log import broken, head_file
 from wardround_common.audit.rows import Opened
@@ -65,7 +65,7 @@ def show(
 ) -> None:
     """Print when what left, how large, with which digest, in which round, and epsilon by then."""
     path = _file(where)
-    key, totals = claimed_key(path), Totals()
+    key, totals, tip = claimed_key(path), Totals(), Tip()
     if key is None:
         raise broken(1, "it does not begin a log")
     if not as_json:

@@ -109,5 +109,8 @@ def test_the_table_ends_at_a_bad_row(home):
         database.execute("UPDATE entry SET signature = zeroblob(64) WHERE seq = 4")
     assert "at row 4" in refused(AuditError, "show", home).message
     with tampering(home / "audit.sqlite") as database:
+        database.execute("UPDATE entry SET signature = zeroblob(64) WHERE seq = 1")
+    assert "at row 1" in refused(AuditError, "show", home).message
+    with tampering(home / "audit.sqlite") as database:
         database.execute("DELETE FROM entry WHERE seq = 1")
     assert "at row 1" in refused(AuditError, "show", home).message
