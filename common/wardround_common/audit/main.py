@@ -45,7 +45,7 @@ def verify_log(
 ) -> None:
     """Check every row, its signature, its place, and that none is missing."""
     path = _file(where)
-    remembered = _hex(head, "--head") if head else _recalled(path)
+    remembered = _recalled(path) if head is None else _hex(head, "--head")
     verdict = verify(path, _hex(key, "--key"), head=remembered)
     if verdict.bad_row is not None:
         raise broken(verdict.bad_row, verdict.reason)
