@@ -24,7 +24,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from wardround_client.link import LineKeys
+from wardround_client.line import LineKeys
 from wardround_client.policy import SitePolicy
 from wardround_common.authority import keyfile
 from wardround_common.canonical import convert, read_toml

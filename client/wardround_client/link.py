@@ -26,11 +26,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.clientapp import ClientApp
@@ -69,6 +66,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wardround_client.app import CLIENT_APP_RAISED
+from wardround_client.line import LineKeys
 from wardround_common.logs import event
 
 HEARTBEAT_S = 15.0
@@ -79,25 +77,6 @@ BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
 REQUEST_S = 60.0
 _BROKEN = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
 """What a line does that is cut, refused, or answered with something else."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LineKeys:
-    """How the site shows who it is to the transport.
-
-    Attributes:
-        address: ``host:port`` of the coordinator.
-        ca: Its CA's certificate, a PEM file.
-        certificate: The site's certificate, a PEM file.
-        key: Its TLS key, a PEM file.
-        node_key: The key that Flower knows the node by.
-    """
-
-    address: str
-    ca: Path
-    certificate: Path
-    key: Path
-    node_key: EllipticCurvePrivateKey
 
 
 class Link:

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -212,7 +213,7 @@ def run_demo(plan: Path, *, out: Path, scale: float, workers: int) -> Path:
         plan: The plan as TOML.
         out: Folder for everything; replaced.
         scale: Factor on the number of phantom patients.
-        workers: Processes that write and read images.
+        workers: Processes that write and read images, and sites that do so at a time.
 
     Returns:
         The path of the report.
@@ -225,18 +226,22 @@ def run_demo(plan: Path, *, out: Path, scale: float, workers: int) -> Path:
             made.found()
             made.start_service()
         with screen.stage("sites join", total=1):
-            for site in HOSPITALS:
-                made.enrol(site)
+            _each(made.enrol, workers)
             digest = made.sign()
-        for site in HOSPITALS:
-            with screen.stage(f"{site} reads and approves", total=1):
-                made.read(site, digest, out / "phantoms" / site, workers=workers)
+        with screen.stage("sites read and approve", total=1):
+            _each(lambda site: made.read(site, digest, out / "phantoms" / site, workers=1), workers)
         with screen.stage("daemons", total=1):
             for site in HOSPITALS:
                 made.start_site(site)
             made.wait_for_sites()
         with screen.stage("study", total=1):
             return made.run_study()
+
+
+def _each(act: Callable[[str], None], workers: int) -> None:
+    """Every hospital does something, ``workers`` of them at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(act, HOSPITALS))
 
 
 def _online(status: Path) -> bool:
