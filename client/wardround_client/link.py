@@ -75,6 +75,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Between two attempts to connect."""
 BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
 REQUEST_S = 60.0
+FIRST_LOOK_S, LAST_LOOK_S = 0.02, 1.0
+"""Between two looks for parts of a message that the job is still sending."""
 _BROKEN = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
 """What a line does that is cut, refused, or answered with something else."""
 
@@ -185,6 +187,8 @@ class _Session:
         contents = pull_objects(
             [one.object_id for one in iterate_object_tree(tree)],
             make_pull_object_fn_protobuf(self._client.PullObject, node, run),
+            initial_backoff=FIRST_LOOK_S,
+            backoff_cap=LAST_LOOK_S,
         )
         self._client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=identifier)
