@@ -8,7 +8,8 @@ Rules:
 * The site listens nowhere. It connects to one address, whose certificate the coordinator's own CA signed,
   and shows its own certificate; TLS 1.3.
 * No app bundle is ever asked for: what runs is what is installed.
-* A message is answered once. What breaks over it is reported as a code and does not end the line.
+* A message is answered once. What breaks over it is reported as a code and does not end the line; what the
+  site's audit log cannot hold is not answered at all.
 * The coordinator holds a request for messages until there is one. Where it does not, the site asks less often
   the longer nothing comes.
 
@@ -67,6 +68,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wardround_client.app import CLIENT_APP_RAISED
 from wardround_client.line import LineKeys
+from wardround_common.errors import AuditError
 from wardround_common.logs import event
 
 HEARTBEAT_S = 15.0
@@ -197,19 +199,9 @@ class _Session:
         if not isinstance(request, Message):
             raise ValueError("expected a message")  # as the line does that is answered with something else
         request.metadata.__dict__["_message_id"] = identifier
-        self._reply(node, run, self._handle(request, node.node_id))
-
-    def _handle(self, request: Message, node: int) -> Message:
-        TaskIdentity.run_id, TaskIdentity.node_id = request.metadata.run_id, node
-        TaskIdentity.task_id = node
-        context = Context(
-            run_id=request.metadata.run_id, node_id=node, node_config={}, state=RecordDict(), run_config={}
-        )
-        try:
-            return self._app(request, context)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: the line goes on
-            event("site.crashed", level=logging.ERROR, code=type(error).__name__)
-            return Message(Error(CLIENT_APP_RAISED, "site.crashed"), reply_to=request)
+        reply = answer(self._app, request, node=node.node_id)
+        if reply is not None:
+            self._reply(node, run, reply)
 
     def _reply(self, node: Node, run: int, reply: Message) -> None:
         reply.metadata.__dict__["_message_id"] = reply.object_id
@@ -236,6 +228,23 @@ class _Session:
                 self._client.SendNodeHeartbeat(request)
             except _BROKEN as error:  # the next request of the main thread finds out the same
                 event("link.heartbeat", level=logging.WARNING, code=_why(error))
+
+
+def answer(app: ClientApp, request: Message, *, node: int) -> Message | None:
+    """What the ClientApp says to a request; None where nothing must leave: it could not be written down."""
+    TaskIdentity.run_id, TaskIdentity.node_id = request.metadata.run_id, node
+    TaskIdentity.task_id = node
+    context = Context(
+        run_id=request.metadata.run_id, node_id=node, node_config={}, state=RecordDict(), run_config={}
+    )
+    try:
+        return app(request, context)
+    except AuditError as error:
+        event("site.silent", level=logging.ERROR, code=error.code)
+        return None
+    except Exception as error:  # noqa: BLE001 - the edge of the process: the line goes on
+        event("site.crashed", level=logging.ERROR, code=type(error).__name__)
+        return Message(Error(CLIENT_APP_RAISED, "site.crashed"), reply_to=request)
 
 
 def _tls(keys: LineKeys) -> ssl.SSLContext:
