@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -216,6 +217,12 @@ def test_the_passphrase_opens_the_key_and_is_never_shown(program, authority):
     assert not any(PASSPHRASE in text for _, out, err in shown for text in (out, err))
 
 
+def read(screen):
+    """What the screen shows next; a program that stays silent for a minute fails the test."""
+    assert select.select([screen], [], [], 60)[0], "the program neither asks nor ends"
+    return os.read(screen, 1024)
+
+
 def at_a_terminal(*arguments, answers):
     """Run the program at a terminal of its own; (exit status, all that the screen showed)."""
     child, screen = pty.fork()
@@ -227,10 +234,10 @@ def at_a_terminal(*arguments, answers):
     shown = b""
     for question, answer in answers:
         while question not in shown:
-            shown += os.read(screen, 1024)
+            shown += read(screen)
         os.write(screen, answer.encode())
     with contextlib.suppress(OSError):  # how a closed terminal reads
-        while more := os.read(screen, 1024):
+        while more := read(screen):
             shown += more
     os.close(screen)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
@@ -352,7 +359,12 @@ def test_the_program_opens_no_connection(program, authority):
         ("revoke", "home", "birch", "--out", "roster.bin", "--yes"),
         ("show", "home"),
     ):
-        ran = subprocess.run([sys.executable, "-c", OFFLINE, *command], capture_output=True, check=False)
+        ran = subprocess.run(
+            [sys.executable, "-c", OFFLINE, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
         assert ran.returncode == 0, ran.stderr
 
 
