@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import hmac
 import os
-import shutil
 import ssl
-import tempfile
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +41,7 @@ from wardround_common.canonical import decode, encode
 from wardround_common.certificates import key_pem, load_certificate, make_request, new_key
 from wardround_common.enrolment import CA_PATH, JOIN_PATH, REPLY_LIMIT_BYTES, JoinCode, JoinReply, JoinRequest
 from wardround_common.errors import ConfigError, ConsentError, TransportError
-from wardround_common.files import OWNER_ONLY, unwritable, write
+from wardround_common.files import OWNER_ONLY, new_folder, write
 from wardround_common.identity import SigningKey
 
 SECRET_BYTES = 32
@@ -70,16 +68,8 @@ def join(path: Path, code: JoinCode) -> SiteHome:
             remedy="Check the clock, then ask the coordinator for a fresh code.",
             code="join.expired",
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            _join(fresh, code)
-            fresh.rename(path)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with new_folder(path) as fresh:
+        _join(fresh, code)
     return SiteHome(path)
 
 

@@ -13,9 +13,12 @@ Privacy: knows names and lengths of files only.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from wardround_common.errors import ConfigError, StorageError
@@ -55,18 +58,44 @@ def write(path: Path, data: bytes, *, mode: int = READABLE) -> None:
         StorageError: ``files.unwritable``.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        fresh = Path(name)
+        replace(path, data, mode=mode)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def replace(path: Path, data: bytes, *, mode: int = READABLE) -> None:
+    """As ``write``, for who has a sentence of their own for an OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A private folder to fill, which is ``path`` once the block has ended well, and gone otherwise.
+
+    Raises:
+        StorageError: ``files.unwritable``, for every OSError in the block too.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+            yield fresh
+            sync_folder(fresh)
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
         sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_common.errors import StorageError
+from wardround_common.files import sync_folder
 
 HEAD_BYTES = 32
 
@@ -66,7 +67,7 @@ class HeadFile:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -76,11 +77,3 @@ class HeadFile:
             remedy="Check free space and permissions of its folder; never restore this file from a backup.",
             code=f"{self.area}.head_file",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +37,7 @@ from wardround_common.canonical import convert, read_toml
 from wardround_common.certificates import Issuer, certificate_fingerprint, key_pem, load_certificate, new_key
 from wardround_common.enrolment import Host, Port
 from wardround_common.errors import ConfigError
-from wardround_common.files import OWNER_ONLY, check_private, read, unwritable, write
+from wardround_common.files import OWNER_ONLY, check_private, new_folder, read, write
 from wardround_common.identity import SigningKey
 from wardround_common.messages import Signer
 from wardround_common.plan import StudyPlan
@@ -189,16 +187,8 @@ def create(path: Path, config: CoordinatorConfig) -> CoordinatorHome:
             remedy="Name a new folder; a coordinator is never overwritten.",
             code="coordinator.exists",
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            _fill(fresh, config)
-            fresh.rename(path)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with new_folder(path) as fresh:
+        _fill(fresh, config)
     return CoordinatorHome(path)
 
 

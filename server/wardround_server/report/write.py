@@ -10,8 +10,6 @@ Privacy: a deployment's report that holds exact figures is refused; the vector w
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from wardround_common.errors import PrivacyError, StorageError
+from wardround_common.files import replace
 from wardround_common.layout import Layout
 from wardround_server.report.card import render_card
 from wardround_server.report.model import Report
@@ -117,15 +116,7 @@ def write_file(path: Path, data: bytes) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                os.fchmod(stream.fileno(), 0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace(path, data)
     except OSError as error:
         raise StorageError(
             f"cannot write {path.name}: {error.strerror}",
