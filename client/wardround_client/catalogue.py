@@ -78,6 +78,24 @@ class _Saved(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     snapshot: Digest
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Who is in a catalogue, without a single image.
+
+    Attributes:
+        snapshot: Digest of the catalogue's content.
+        patient_keys: As ``Catalogue.patient_keys``.
+    """
+
+    snapshot: bytes
+    patient_keys: tuple[bytes, ...]
+
+    @property
+    def members(self) -> Iterator[tuple[bytes, int]]:
+        """Each patient's key and side."""
+        return ((key, side_of(key)) for key in self.patient_keys)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Catalogue:
     """Scans of N images and P patients, or a view of those of one side."""
@@ -137,6 +155,11 @@ class Catalogue:
             side_P=arrays[3],
             snapshot=_snapshot(patient_keys, rows),
         )
+
+    @property
+    def census(self) -> Census:
+        """Who is in it."""
+        return Census(self.snapshot, self.patient_keys)
 
     def of_side(self, side: str | int) -> Catalogue:
         """The patients of one side and their images; ``snapshot`` stays that of the whole.

@@ -4,6 +4,7 @@ Rules:
 
 * One daemon per folder (a lock).
 * What is approved while it runs is taken up between two messages.
+* Images and torch are in a child process (``training``); what breaks there does not break the line.
 * It listens nowhere.
 
 Not here: the line (``link``), the guard (``site``).
@@ -25,14 +26,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wardround_client.app import make_client_app
-from wardround_client.catalogue import Catalogue
 from wardround_client.home import SiteHome
 from wardround_client.link import Link
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
+from wardround_client.training import TrainerProcess
 from wardround_common.errors import StorageError, WardroundError
 from wardround_common.files import OWNER_ONLY, write
 from wardround_common.logs import event, log_to
+from wardround_common.trust import plan_digest
 
 STATUS = "status.json"
 
@@ -49,21 +51,26 @@ def run_site(home: SiteHome) -> None:
         signal.signal(number, lambda *_: stop.set())
     with _alone(home.path):
         log_to(home.path / "log.jsonl")
-        site = Site(home.path, signer=home.signer, policy=home.config.policy)
+        config = home.config
+        site = Site(home.path, signer=home.signer, policy=config.policy, flags=config.machine)
+        trainer = TrainerProcess()
         try:
-            approvals = _Approvals(home, site)
+            approvals = _Approvals(home, site, trainer)
             app = make_client_app(site.handle)
             Link(home.line, app, told=_Status(home.path).tell, look=approvals.take_up).run(stop)
         finally:
+            trainer.close()
             site.close()
 
 
 class _Approvals:
     """Takes up what a person approved."""
 
-    def __init__(self, home: SiteHome, site: Site) -> None:
+    def __init__(self, home: SiteHome, site: Site, trainer: TrainerProcess) -> None:
         self._shelf = Shelf(home.path)
+        self._config = home.config
         self._site = site
+        self._trainer = trainer
         self._seen: set[str] = set()
         self.take_up()
 
@@ -73,7 +80,14 @@ class _Approvals:
             self._seen.add(digest)
             try:
                 found = self._shelf.find(digest)
-                self._site.approve(found.signed, Catalogue.load(found.catalogue))
+                census, trainer = self._trainer.study(
+                    plan_digest(found.plan),
+                    signed=found.signed,
+                    site=self._config.name,
+                    catalogue=found.catalogue,
+                    flags=self._config.machine,
+                )
+                self._site.take_up(found.signed, census, trainer)
             except WardroundError as error:
                 event("plan.refused", level=logging.WARNING, plan=digest, code=error.code)
 

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from wardround_client.line import LineKeys
 from wardround_client.policy import SitePolicy
+from wardround_client.tasks.interface import RuntimeFlags
 from wardround_common.authority import keyfile
 from wardround_common.canonical import convert, read_toml
 from wardround_common.certificates import load_key
@@ -49,6 +50,7 @@ class SiteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Host
     port: Port
     policy: SitePolicy = SitePolicy()
+    machine: RuntimeFlags = RuntimeFlags()
 
 
 @dataclass(frozen=True, slots=True)

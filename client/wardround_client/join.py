@@ -94,7 +94,8 @@ def _join(folder: Path, code: JoinCode) -> None:
     write(folder / CA, ca.encode())
     write(folder / PATIENTS, os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
     config = f'name = "{code.site}"\nhost = "{reply.host}"\nport = {reply.port}\n\n'
-    config += "[policy]\n# This site's own limits; what is left out has the safe value.\n"
+    config += "[policy]\n# This site's own limits; what is left out has the safe value.\n\n"
+    config += '[machine]\n# device = "cuda" trains on a GPU; physical_batch bounds its memory.\n'
     write(folder / CONFIG, config.encode(), mode=OWNER_ONLY)
 
 

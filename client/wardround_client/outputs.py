@@ -1,6 +1,6 @@
 """What a round computes from a site's patients: paid for first, computed once, kept until it is masked.
 
-Not here: the protocol (``secagg``), how a task trains or counts (``tasks``).
+Not here: the protocol (``secagg``), who trains and counts (``training``), how (``tasks``).
 
 Rules:
 
@@ -16,28 +16,26 @@ References: ARCHITECTURE.md, "Privacy accounting".
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
-from wardround_client.catalogue import Catalogue
 from wardround_client.ledger import Claim
 from wardround_client.parts import SiteParts
 from wardround_client.privacy.noise import noisy_counts
 from wardround_client.scratch import Output
-from wardround_client.tasks.interface import NOTHING, CountingTask, Streams, Task
+from wardround_client.tasks.interface import NOTHING
+from wardround_client.training.work import Trainer, not_planned, streams_of
 from wardround_common import __version__
 from wardround_common.accounting import Event, evaluate_event, train_event
 from wardround_common.aggregate import Aggregation
 from wardround_common.canonical import digest
-from wardround_common.errors import PrivacyError, ProtocolError
+from wardround_common.errors import PrivacyError
 from wardround_common.evaluation import CELL_LEVELS
 from wardround_common.messages import Kind, RoundContext
 from wardround_common.plan import StudyPlan
 from wardround_common.secagg.ring import Ring, vector_digest
 from wardround_common.state import StudyState
-from wardround_common.streams import Stream, derive
+from wardround_common.streams import derive
 from wardround_common.trust import plan_digest
 
 Local = npt.NDArray[np.float32]
@@ -49,19 +47,16 @@ class Outputs:
     Args:
         parts: The site.
         plan: The approved plan.
-        catalogue: The images that it was approved for.
-        task: Finds a plan's task by name.
+        snapshot: Digest of the images that it was approved for.
+        trainer: Trains and counts on them.
     """
 
-    def __init__(
-        self, parts: SiteParts, *, plan: StudyPlan, catalogue: Catalogue, task: Callable[[str], Task]
-    ) -> None:
+    def __init__(self, parts: SiteParts, *, plan: StudyPlan, snapshot: bytes, trainer: Trainer) -> None:
         self._parts = parts
         self._plan = plan
         self._digest = plan_digest(plan)
-        self._snapshot = catalogue.snapshot
-        self._sides = {side: catalogue.of_side(side) for side in ("train", "validation", "test")}
-        self._task = task
+        self._snapshot = snapshot
+        self._trainer = trainer
         self._sums = Aggregation(plan)
 
     def output(self, context: RoundContext, state: StudyState) -> Ring:
@@ -99,9 +94,9 @@ class Outputs:
         if stored is None and recorded is not None:
             raise _lost("the output of this round is recorded but no longer stored")
         if stored is None:
-            streams = _streams(derive(secret, inputs, kind))
+            key = derive(secret, inputs, kind)
             train = kind == "train"
-            stored = self._train(state, local_L, streams) if train else self._count(state, streams)
+            stored = self._train(state, local_L, key) if train else self._count(state, key)
             self._parts.scratch.keep_output(self._digest, number, kind, stored)
         self._parts.ledger.output(spend, vector_digest(stored.words_P))
         return stored.words_P
@@ -123,19 +118,11 @@ class Outputs:
             return train_event(self._plan, self._plan.recipe.local_steps)
         counted = evaluate_event(self._plan)
         if counted is None:
-            raise _not_planned(kind)
+            raise not_planned(kind)
         return counted
 
-    def _train(self, state: StudyState, local_L: Local, streams: Streams) -> Output:
-        output = self._task(self._plan.task.name).train_round(
-            self._plan,
-            site=self._parts.signer.name,
-            start=state.vector,
-            local_L=local_L,
-            data=self._sides["train"],
-            streams=streams,
-            flags=self._parts.flags,
-        )
+    def _train(self, state: StudyState, local_L: Local, key: bytes) -> Output:
+        output = self._trainer.train(start=state.vector, local_L=local_L, key=key)
         if output.noisy_steps != self._plan.recipe.local_steps:
             raise PrivacyError(
                 f"expected {self._plan.recipe.local_steps} noisy steps, the task took {output.noisy_steps}",
@@ -143,39 +130,22 @@ class Outputs:
                 code="privacy.step_count",
             )
         words_P = self._sums.encode_update(
-            output.update_P, site=self._parts.signer.name, state=state, dither=streams("dither", 0)
+            output.update_P, site=self._parts.signer.name, state=state, dither=streams_of(key)("dither", 0)
         )
         return Output(words_P=words_P, local_L=output.local_L)
 
-    def _count(self, state: StudyState, streams: Streams) -> Output:
-        task, evaluation = self._task(self._plan.task.name), self._plan.evaluation
-        if evaluation is None or not isinstance(task, CountingTask):
-            raise _not_planned("evaluate")
-        counts: npt.NDArray[np.int64] = task.evaluate(
-            self._plan,
-            vector=state.average,
-            validation=self._sides["validation"],
-            test=self._sides["test"],
-        )
+    def _count(self, state: StudyState, key: bytes) -> Output:
+        evaluation = self._plan.evaluation
+        if evaluation is None:
+            raise not_planned("evaluate")
+        counts = self._trainer.count(vector=state.average)
         noised = noisy_counts(
-            streams("counts", 0),
+            streams_of(key)("counts", 0),
             counts,
             noise_multiplier=evaluation.noise_multiplier,
             levels_per_patient=CELL_LEVELS,
         )
         return Output(words_P=self._sums.encode_counts(noised), local_L=NOTHING)
-
-
-def _streams(key: bytes) -> Streams:
-    return lambda purpose, step: Stream(derive(key, purpose, step))
-
-
-def _not_planned(kind: Kind) -> ProtocolError:
-    return ProtocolError(
-        f"the plan has no round of kind {kind!r}",
-        remedy="Check that coordinator and sites run the same version of Wardround.",
-        code="round.not_planned",
-    )
 
 
 def _lost(what: str) -> PrivacyError:

@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from wardround_client.catalogue import Catalogue
+from wardround_client.catalogue import Catalogue, Census
 from wardround_client.egress import Egress
 from wardround_client.ledger import Ledger, Limits
 from wardround_client.parts import RoundSecret, SiteParts
@@ -34,6 +34,7 @@ from wardround_client.scratch import Scratch
 from wardround_client.study import SiteStudy
 from wardround_client.tasks import load_task
 from wardround_client.tasks.interface import RuntimeFlags, Task
+from wardround_client.training.work import LocalTrainer, Trainer
 from wardround_common.accounting import check_precision, evaluate_event, train_event
 from wardround_common.audit import AuditLog
 from wardround_common.errors import ConsentError, ProtocolError, WardroundError
@@ -124,13 +125,29 @@ class Site:
             AuditError: The approval could not be written down.
         """
         plan = open_plan(signed_plan, today=self._today())
+        trainer = LocalTrainer(
+            plan, site=self._name, catalogue=catalogue, flags=self._parts.flags, task=self._task
+        )
+        return self.take_up(signed_plan, catalogue.census, trainer)
+
+    def take_up(self, signed_plan: bytes, census: Census, trainer: Trainer) -> StudyPlan:
+        """As ``approve``, with somebody else who holds the images.
+
+        Args:
+            signed_plan: The plan as the lead signed it.
+            census: Who is in the images.
+            trainer: Trains and counts on them.
+
+        Raises:
+            WardroundError: As ``approve``.
+        """
+        plan = open_plan(signed_plan, today=self._today())
         check_consent(plan, name=self._name, policy=self._policy)
-        members = zip(catalogue.patient_keys, (int(side) for side in catalogue.side_P), strict=True)
-        self._parts.ledger.register(catalogue.snapshot, members)
-        self._parts.ledger.approve(plan, plan_digest(plan), snapshot=catalogue.snapshot)
+        self._parts.ledger.register(census.snapshot, census.members)
+        self._parts.ledger.approve(plan, plan_digest(plan), snapshot=census.snapshot)
         self._egress.approved(plan)
         self._studies[plan_digest(plan)] = SiteStudy(
-            self._parts, plan=plan, catalogue=catalogue, task=self._task
+            self._parts, plan=plan, snapshot=census.snapshot, trainer=trainer
         )
         self._most_sites = max(self._most_sites, len(plan.sites))
         event("plan.approved", site=self._name, study=plan.study, plan=plan_digest(plan).hex())

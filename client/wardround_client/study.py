@@ -16,14 +16,12 @@ References: ARCHITECTURE.md, "A round, message by message".
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from wardround_client.catalogue import Catalogue
 from wardround_client.outputs import Outputs
 from wardround_client.parts import SiteParts
 from wardround_client.secagg import ProtocolRecord, SiteSession, Vault, follow, read_start
-from wardround_client.tasks.interface import Task
+from wardround_client.training.work import Trainer
 from wardround_common.aggregate import Aggregation
 from wardround_common.errors import PrivacyError, ProtocolError, StorageError
 from wardround_common.messages import (
@@ -70,13 +68,11 @@ class Attempt:
 class SiteStudy:
     """A study that the site approved, and the data that it approved it for."""
 
-    def __init__(
-        self, parts: SiteParts, *, plan: StudyPlan, catalogue: Catalogue, task: Callable[[str], Task]
-    ) -> None:
+    def __init__(self, parts: SiteParts, *, plan: StudyPlan, snapshot: bytes, trainer: Trainer) -> None:
         self._parts = parts
         self._plan = plan
         self._digest = plan_digest(plan)
-        self._outputs = Outputs(parts, plan=plan, catalogue=catalogue, task=task)
+        self._outputs = Outputs(parts, plan=plan, snapshot=snapshot, trainer=trainer)
         self._sums = Aggregation(plan)
         self._policy = SecAggPolicy(
             minimum_cohort=parts.policy.minimum_cohort, max_colluders=parts.policy.max_colluders

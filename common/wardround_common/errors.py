@@ -74,3 +74,7 @@ class StorageError(WardroundError):
 
 class AuditError(StorageError):
     """What happens cannot be written down: nothing happens, and nothing leaves, until it can."""
+
+
+class TrainerError(WardroundError):
+    """The process that trains broke down: the site's machine needs attention."""

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from wardround_common.messages import Packet
 
-CRASHED = "site.crashed"
-"""The code of a site that broke down over a request."""
+BROKEN_DOWN = frozenset(("site.crashed", "trainer.crashed", "trainer.out_of_memory"))
+"""The codes of a site that broke down over a request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Reply:
     @property
     def silent(self) -> bool:
         """Whether the site did not answer at all, or broke down over it: it may answer if asked again."""
-        return self.packet is None and (self.code.startswith("transport.") or self.code == CRASHED)
+        return self.packet is None and (self.code.startswith("transport.") or self.code in BROKEN_DOWN)
 
 
 class Transport(Protocol):

@@ -23,16 +23,16 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from wardround_common import errors
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import WardroundError
 from wardround_common.logs import event
+from wardround_common.problems import Problem
 
 Answer = Callable[[bytes], bytes]
 Factory = Callable[[bytes], Answer]
 
 _STOP_S = 5.0
-_PROBLEM_LIMIT_BYTES = 1 << 16
+_READY_LIMIT_BYTES = 1 << 16
 
 
 class Workers(Protocol):
@@ -142,17 +142,12 @@ class ProcessWorkers:
     def _wait_until_ready(self) -> None:
         for pipe in self._pipes:
             try:
-                problem = decode(pipe.recv_bytes(), _Problem, limit_bytes=_PROBLEM_LIMIT_BYTES)
+                ready = decode(pipe.recv_bytes(), _Ready, limit_bytes=_READY_LIMIT_BYTES)
             except (EOFError, OSError):
-                problem = _Problem(code="worker.died")
-            if problem.code:
+                ready = _Ready(problem=_no_start("worker.died"))
+            if ready.problem is not None:
                 self.close()
-                kind: type[WardroundError] = getattr(errors, problem.kind)
-                raise kind(
-                    problem.message or f"a worker could not start ({problem.code})",
-                    remedy=problem.remedy or "Run again with --workers 0 to see why.",
-                    code=problem.code,
-                )
+                raise ready.problem.error()
 
     @property
     def pids(self) -> list[int]:
@@ -160,26 +155,30 @@ class ProcessWorkers:
         return [process.pid for process in self._processes if process.pid]
 
 
-class _Problem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a worker cannot start; an empty code means that it is ready."""
+class _Ready(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker says first: that it is ready, or why it cannot be."""
 
-    kind: str = "ConfigError"
-    """Class of the error, by its name in ``errors``."""
-    code: str = ""
-    message: str = ""
-    remedy: str = ""
+    problem: Problem | None = None
 
 
-def _make(factory: str, specs: dict[int, bytes]) -> tuple[dict[int, Answer], _Problem]:
+def _make(factory: str, specs: dict[int, bytes]) -> tuple[dict[int, Answer], _Ready]:
     module, function = factory.split(":")
     try:
         make: Factory = getattr(importlib.import_module(module), function)
-        return {node: make(spec) for node, spec in specs.items()}, _Problem()
+        return {node: make(spec) for node, spec in specs.items()}, _Ready()
     except WardroundError as error:
-        kind = type(error).__name__
-        return {}, _Problem(kind=kind, code=error.code, message=error.message, remedy=error.remedy)
+        return {}, _Ready(problem=Problem.of(error))
     except Exception as error:  # noqa: BLE001 - the edge of a process: no traceback for a user
-        return {}, _Problem(code=f"worker.{type(error).__name__}")
+        return {}, _Ready(problem=_no_start(f"worker.{type(error).__name__}"))
+
+
+def _no_start(code: str) -> Problem:
+    return Problem(
+        kind="ConfigError",
+        message=f"a worker could not start ({code})",
+        remedy="Run again with --workers 0 to see why.",
+        code=code,
+    )
 
 
 def _deal(loads: Sequence[float], processes: int) -> list[list[int]]:
@@ -194,10 +193,10 @@ def _host(pipe: Connection, factory: str, specs: dict[int, bytes]) -> None:
     """A worker's life: make the nodes, answer until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
-    answers, problem = _make(factory, specs)
+    answers, ready = _make(factory, specs)
     with contextlib.suppress(BrokenPipeError):
-        pipe.send_bytes(encode(problem))
-    while not problem.code:
+        pipe.send_bytes(encode(ready))
+    while ready.problem is None:
         try:
             data = pipe.recv_bytes()
         except (EOFError, OSError):

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Annotated, Final, Protocol, runtime_checkable
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue
@@ -33,19 +34,15 @@ Streams = Callable[[str, int], Stream]
 """Opens the stream of a purpose and a step; each is opened at most once."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RuntimeFlags:
-    """What a site's machine is good at.
+class RuntimeFlags(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a site's machine is good at."""
 
-    Args:
-        device: torch's name of the device.
-        physical_batch: Rows per forward pass.
-        threads: How many make the masks.
-    """
-
-    device: str = "cpu"
-    physical_batch: int = 64
-    threads: int = 1
+    device: Annotated[str, Meta(pattern=r"\A(cpu|mps|cuda(:[0-9]{1,2})?)\Z")] = "cpu"
+    """torch's name of the device."""
+    physical_batch: Annotated[int, Meta(ge=1, le=1 << 16)] = 64
+    """Rows per forward pass."""
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    """How many make the masks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
