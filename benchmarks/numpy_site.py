@@ -1,7 +1,4 @@
-"""A task without torch: 420,000 parameters, a step that only numpy computes. For timing everything else.
-
-Importing this module adds the model ``bench`` to the registry of this process.
-"""
+"""A task without torch: a step that only numpy computes. For timing everything else."""
 
 from __future__ import annotations
 
@@ -9,18 +6,13 @@ import sys
 
 import numpy as np
 
+import benchmarks.models
 from wardround_client.tasks.interface import TrainOutput
-from wardround_common.layout import Layout, TensorSpec
 from wardround_common.streams import rounded_normal
-from wardround_common.tasks.classification.models import MODELS
 from wardround_simulations.sites import make_site
 from wardround_simulations.workers import Answer
 
-PARAMETERS = 420_000
-
-MODELS["bench"] = lambda plan: Layout(
-    (TensorSpec(name="weight", shape=(PARAMETERS,), init="uniform", fan_in=100),)
-)
+assert benchmarks.models.SIZES
 
 
 class NumpyTask:

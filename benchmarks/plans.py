@@ -33,7 +33,7 @@ def bench_federation(out: Path) -> Federation:
 
 
 def bench_plan() -> StudyPlan:
-    """A plan for the model ``bench``, which ``numpy_site`` registers."""
+    """A plan for the model ``bench`` of ``benchmarks.models``."""
     secrets = Secrets(SEED)
     return StudyPlan(
         study="bench",

@@ -22,7 +22,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wardround_client.app import make_client_app
@@ -30,7 +30,7 @@ from wardround_client.home import SiteHome
 from wardround_client.link import Link
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
-from wardround_client.training import TrainerProcess
+from wardround_client.training import TrainerProcess, Trainers
 from wardround_common.errors import StorageError, WardroundError
 from wardround_common.files import OWNER_ONLY, write
 from wardround_common.logs import event, log_to
@@ -39,8 +39,24 @@ from wardround_common.trust import plan_digest
 STATUS = "status.json"
 
 
-def run_site(home: SiteHome) -> None:
+def make_site(home: SiteHome) -> Site:
+    """The site of a folder, with the operating system's randomness."""
+    config = home.config
+    return Site(home.path, signer=home.signer, policy=config.policy, flags=config.machine)
+
+
+def run_site(
+    home: SiteHome,
+    *,
+    make: Callable[[SiteHome], Site] = make_site,
+    trainers: Callable[[], Trainers] = TrainerProcess,
+) -> None:
     """Run until SIGTERM or SIGINT.
+
+    Args:
+        home: The site's folder.
+        make: Makes the guard; another one is for tests and benchmarks.
+        trainers: Makes what trains; likewise.
 
     Raises:
         StorageError: ``site.busy``: the daemon runs already.
@@ -51,26 +67,24 @@ def run_site(home: SiteHome) -> None:
         signal.signal(number, lambda *_: stop.set())
     with _alone(home.path):
         log_to(home.path / "log.jsonl")
-        config = home.config
-        site = Site(home.path, signer=home.signer, policy=config.policy, flags=config.machine)
-        trainer = TrainerProcess()
+        site, training = make(home), trainers()
         try:
-            approvals = _Approvals(home, site, trainer)
+            approvals = _Approvals(home, site, training)
             app = make_client_app(site.handle)
             Link(home.line, app, told=_Status(home.path).tell, look=approvals.take_up).run(stop)
         finally:
-            trainer.close()
+            training.close()
             site.close()
 
 
 class _Approvals:
     """Takes up what a person approved."""
 
-    def __init__(self, home: SiteHome, site: Site, trainer: TrainerProcess) -> None:
+    def __init__(self, home: SiteHome, site: Site, training: Trainers) -> None:
         self._shelf = Shelf(home.path)
         self._config = home.config
         self._site = site
-        self._trainer = trainer
+        self._training = training
         self._seen: set[str] = set()
         self.take_up()
 
@@ -80,7 +94,7 @@ class _Approvals:
             self._seen.add(digest)
             try:
                 found = self._shelf.find(digest)
-                census, trainer = self._trainer.study(
+                census, trainer = self._training.study(
                     plan_digest(found.plan),
                     signed=found.signed,
                     site=self._config.name,

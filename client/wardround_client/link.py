@@ -27,6 +27,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 from flwr.app import Context, Error, Message, RecordDict
@@ -41,7 +42,11 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    PullObjectResponse,
+    PushObjectResponse,
+)
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -70,6 +75,7 @@ from wardround_client.app import CLIENT_APP_RAISED
 from wardround_client.line import LineKeys
 from wardround_common.errors import AuditError
 from wardround_common.logs import event
+from wardround_common.parcels import Parcels
 
 HEARTBEAT_S = 15.0
 """Flower calls a node away after twice this time without a sign of life."""
@@ -142,11 +148,17 @@ class _Session:
         self._look = look
         self._online = online
         self._public = public_key_to_bytes(keys.node_key.public_key())
+        found = partial(PullObjectResponse, object_found=True, object_available=True)
+        self._parcels = Parcels(
+            found=lambda content: found(object_content=content).SerializeToString(),
+            stored=PushObjectResponse(stored=True).SerializeToString(),
+        )
         self._client = FleetHttpClient(
             f"https://{keys.address}",
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperNode"),
                 NodeAuthHttpInterceptor(keys.node_key, keys.node_key.public_key()),
+                self._parcels,
             ],
             verify=_tls(keys),
             timeout=REQUEST_S,
@@ -205,7 +217,9 @@ class _Session:
 
     def _reply(self, node: Node, run: int, reply: Message) -> None:
         reply.metadata.__dict__["_message_id"] = reply.object_id
-        with no_object_id_recompute():
+        parts = get_all_nested_objects(reply)
+        carried = {name: part.deflate() for name, part in parts.items()}
+        with no_object_id_recompute(), self._parcels.carrying(carried):
             pushed = self._client.PushMessages(
                 PushMessagesRequest(
                     node=node,
@@ -215,7 +229,7 @@ class _Session:
                 )
             )
             push_objects(
-                get_all_nested_objects(reply),
+                parts,
                 make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
                 object_ids_to_push=set(pushed.objects_to_push),
             )

@@ -49,6 +49,7 @@ from wardround_common.plan import StudyPlan
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 LARGEST_EPSILON: Final = 50.0
 """No plan states more; above it a number says nothing."""
@@ -260,14 +261,30 @@ def _epsilon(merged: _Merged, delta: float, interval: float) -> float:
 
 
 def _pld_epsilon(merged: _Merged, delta: float, interval: float) -> float:
-    from dp_accounting import NeighboringRelation
-    from dp_accounting.pld import PLDAccountant
+    """As dp_accounting's ``PLDAccountant`` has it, which computes the loss of one step anew each time."""
+    from dp_accounting.pld.privacy_loss_distribution import identity
 
-    relation = NeighboringRelation.ADD_OR_REMOVE_ONE
-    accountant = PLDAccountant(relation, value_discretization_interval=interval)
+    loss = identity(value_discretization_interval=interval)
     for rate, noise, steps in merged:
-        accountant.compose(_dp_event(rate, noise), steps)
-    return float(accountant.get_epsilon(delta))
+        if rate == 1:
+            loss = loss.compose(_loss_of_one(rate, noise / math.sqrt(steps), interval))
+        else:
+            loss = loss.compose(_loss_of_one(rate, noise, interval).self_compose(steps))
+    return float(loss.get_epsilon_for_delta(delta))
+
+
+@lru_cache(maxsize=4)
+def _loss_of_one(rate: float, noise: float, interval: float) -> PrivacyLossDistribution:
+    """The privacy loss of one step, which a site asks for in each round of a study."""
+    from dp_accounting import NeighboringRelation
+    from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
+
+    return from_gaussian_mechanism(
+        standard_deviation=noise,
+        value_discretization_interval=interval,
+        sampling_prob=rate,
+        neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
+    )
 
 
 def _order_two(merged: _Merged) -> float:

@@ -6,6 +6,8 @@ Rules:
 
 * ``Grid.send_and_receive`` is not used: it collects every reply before it returns and sleeps three seconds
   between looks. Replies are pulled one by one, so that a masked upload is added and forgotten.
+* A grid that raises ``TransportError`` has forgotten what it was given: it is sent again to whoever did not
+  answer yet. Sites give the same answer to the same request.
 * A reply is matched by the message it answers, never by the node it claims to come from.
 
 Privacy: sees packets, which are signed end to end; adds nothing to them.
@@ -19,11 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from wardround_common.errors import TransportError
 from wardround_common.messages import Packet
 from wardround_common.secagg.ring import from_bytes, to_bytes
 from wardround_server.transport import Reply, Transport
 
 NODE_UNAVAILABLE = 5
+AWAY_S = 0.5
+"""Between two looks whether the service is back."""
 
 
 def make_server_app(job: Callable[[Transport], None], *, poll_s: float = 0.25) -> ServerApp:
@@ -50,24 +55,38 @@ class FlowerTransport:
         self._poll_s = poll_s
 
     def nodes(self) -> Sequence[int]:
-        """The nodes that Flower knows, in ascending order."""
-        return sorted(self._grid.get_node_ids())
+        """The nodes that Flower knows, in ascending order; none while the service is away."""
+        try:
+            return sorted(self._grid.get_node_ids())
+        except TransportError:
+            return []
 
     def exchange(self, name: str, packets: Mapping[int, Packet], *, timeout_s: float) -> Iterator[Reply]:
         """One request to each node, replies as they arrive (``Transport.exchange``)."""
         start = time.monotonic()
-        messages = [Message(_to_record(packet), node, f"query.{name}") for node, packet in packets.items()]
-        waiting = dict(zip(self._grid.push_messages(messages), packets, strict=True))
-        while waiting and (seconds := time.monotonic() - start) < timeout_s:
-            arrived = list(self._grid.pull_messages(list(waiting)))
+        open_, waiting = dict(packets), dict[str, int]()
+        while open_ and (seconds := time.monotonic() - start) < timeout_s:
+            try:
+                waiting = waiting or self._push(name, open_)
+                arrived = list(self._grid.pull_messages(list(waiting)))
+            except TransportError:  # whatever was on its way is lost
+                waiting = {}
+                time.sleep(AWAY_S)
+                continue
             for message in arrived:
                 node = waiting.pop(message.metadata.reply_to_message_id, None)
                 if node is not None:
+                    del open_[node]
                     yield _reply(node, message, seconds=time.monotonic() - start)
             if not arrived:
                 time.sleep(self._poll_s)
-        for node in waiting.values():
+        for node in open_:
             yield Reply(node=node, packet=None, code="transport.timeout", seconds=seconds)
+
+    def _push(self, name: str, packets: Mapping[int, Packet]) -> dict[str, int]:
+        """Send requests; returns the nodes by the messages that they were sent."""
+        messages = [Message(_to_record(packet), node, f"query.{name}") for node, packet in packets.items()]
+        return dict(zip(self._grid.push_messages(messages), packets, strict=True))
 
 
 def _reply(node: int, message: Message, *, seconds: float) -> Reply:

@@ -21,6 +21,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wardround_server.parcels import ask, read_body
+
 SITE_HOLD_S: Final = 5.0
 """A daemon that is told to stop waits for its last request."""
 JOB_HOLD_S: Final = 1.0
@@ -77,43 +79,16 @@ class Holding:
             self._told.ring()
 
     async def _held(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read(receive)
+        body = await read_body(receive)
         deadline = time.monotonic() + self._hold_s
         while True:
             seen = self._heard.rung
-            answer = await self._ask(scope, body, receive)
+            answer = await ask(self._app, scope, body)
             left = deadline - time.monotonic()
             if not _is_empty(answer) or left <= 0 or not await self._heard.wait(seen, timeout_s=left):
                 break
         for message in answer:
             await send(message)
-
-    async def _ask(self, scope: Scope, body: bytes, receive: Receive) -> list[Message]:
-        answer: list[Message] = []
-        given = False
-
-        async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def keep(message: Message) -> None:
-            answer.append(message)
-
-        await self._app({**scope, "state": dict(scope.get("state", {}))}, replay, keep)
-        return answer
-
-
-async def _read(receive: Receive) -> bytes:
-    """The body, whose length the guard has limited."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
 
 
 def _is_empty(answer: list[Message]) -> bool:

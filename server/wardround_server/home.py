@@ -9,7 +9,6 @@
     invitations/SITE     join codes that were not used yet, as digests
     sites/SITE/          card, certificate.pem, node.pub of a site that joined
     studies/STUDY/       plan, journal.sqlite, and the report when it is done
-    superlink.sqlite     Flower's messages in transit
 
 Rules:
 

@@ -3,6 +3,8 @@
 Rules:
 
 * The run is a means: every run is as good as another, and what a study has reached is in its journal.
+* The service may be killed and come back; the messages on their way are lost with it, and ``app`` sends them
+  again.
 * Heartbeats end before the run is reported as ended: Flower would interrupt this process otherwise.
 
 Not here: what the ServerApp does (``app``, ``study``).
@@ -14,28 +16,50 @@ References: Flower 1.41, Runtime API.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import httpx
+from flwr.app import Context, Message
 from flwr.common.constant import SubStatus
 from flwr.common.serde import context_from_proto, run_from_proto
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, PushTaskOutputRequest
+from flwr.proto.message_pb2 import PullObjectResponse, PushObjectResponse
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.serverapp import ServerApp
 from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
-from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from wardround_common.errors import TransportError
+from wardround_common.logs import event
+from wardround_common.parcels import Parcels
 
 RUN_PATH = "/wardround/run"
 """Of the service on loopback: asks for a new run."""
-PATIENCE_S = 30.0
+PATIENCE_S, RENEWAL_S = 30.0, 2.0
+"""How long a job waits for a run: its first, and one after the service was away."""
+_NONE: Final = "no token"
+_FOUND = partial(PullObjectResponse, object_found=True, object_available=True)
 _LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -58,55 +82,139 @@ class Runtime:
             TransportError: ``coordinator.no_service``.
         """
         os.environ["NO_PROXY"] = os.environ["no_proxy"] = _LOOPBACK
-        grid = HttpGrid(runtime_api_address=self.address, insecure=True, token=self._claim())
-        client = grid._runtime_client
-        given = client.PullTaskInput(PullTaskInputRequest())
-        TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
-        TaskIdentity.node_id = given.context.node_id
-        grid.set_run(run_from_proto(given.run))
-        beat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+        grid = JobGrid(self, self.claim(patience_s=PATIENCE_S))
+        beat = HeartbeatSender(grid.beat)
         beat.start()
         status = SubStatus.FAILED
         try:
-            app(grid, context_from_proto(given.context))
+            app(grid, grid.context)
             status = SubStatus.COMPLETED
         finally:
             beat.stop()
-            client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=""))
-            grid.close()
+            grid.end(status)
 
-    def _claim(self) -> str:
-        """The token of a run's task."""
+    def claim(self, *, patience_s: float) -> str:
+        """The token of a new run's task.
+
+        Raises:
+            TransportError: ``coordinator.no_service``.
+        """
         guarded = frozenset({"/flwr.proto.Runtime/AcquireTask"})
-        client = RuntimeHttpClient.from_server_address(
-            server_address=self.address,
-            insecure=True,
-            root_certificates=None,
+        client = RuntimeHttpClient(
+            f"http://{self.address}",
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperExec"),
                 SuperExecAuthHttpInterceptor(master_secret=self.secret, protected_methods=guarded),
             ],
-            retry_invoker=make_simple_http_retry_invoker(),
         )
-        deadline = time.monotonic() + PATIENCE_S
-        self._ask_for_run()
+        deadline = time.monotonic() + patience_s
         try:
+            self._ask_for_run()
             while time.monotonic() < deadline:
                 got = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
                 if got.HasField("task") and got.token:
                     return str(got.token)
                 time.sleep(0.1)
+        except httpx.HTTPError as error:
+            raise _no_service(type(error).__name__) from error
         finally:
             client.close()
         raise _no_service("it has no run to give")
 
     def _ask_for_run(self) -> None:
         headers = {"authorization": f"Bearer {self.secret.hex()}"}
+        url = f"http://{self.address}{RUN_PATH}"
+        httpx.post(url, headers=headers, timeout=PATIENCE_S).raise_for_status()
+
+
+class JobGrid(HttpGrid):
+    """Flower's Grid, whose messages travel as parcels, and that survives the service.
+
+    Where the service does not answer, or does not know the run any more, every call is a ``TransportError``
+    until it is back; then there is a new run, and whatever was sent on the old one is forgotten.
+
+    Args:
+        runtime: Where the service is.
+        token: Of a run's task.
+    """
+
+    def __init__(self, runtime: Runtime, token: str) -> None:
+        super().__init__(runtime_api_address=runtime.address, insecure=True, token=token)
+        self._runtime = runtime
+        self._parcels = Parcels(
+            found=lambda content: _FOUND(object_content=content).SerializeToString(),
+            stored=PushObjectResponse(stored=True).SerializeToString(),
+        )
+        self.context = self._begin()
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The nodes that are online."""
+        with self._answered():
+            return super().get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages, their objects with them."""
+        messages = list(messages)
+        with self._answered():
+            return super().push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that are there."""
+        with self._answered():
+            return super().pull_messages(message_ids)
+
+    def beat(self) -> bool:
+        """Show the service that the run goes on."""
+        client = self._client
+        with contextlib.suppress(httpx.HTTPError):  # whoever sends next finds out
+            if client is not None:
+                client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+        return True
+
+    def end(self, status: str) -> None:
+        """Report how the run ended, and hang up."""
+        with contextlib.suppress(httpx.HTTPError):
+            self._runtime_client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=""))
+        self.close()
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
         try:
-            url = f"http://{self.address}{RUN_PATH}"
-            httpx.post(url, headers=headers, timeout=PATIENCE_S).raise_for_status()
-        except httpx.HTTPError as error:
+            if self._token is _NONE:
+                self._token = self._runtime.claim(patience_s=RENEWAL_S)
+                self._begin()
+            yield
+        except (httpx.HTTPError, ObjectPushError) as error:
+            self.close()
+            self._token = _NONE
+            event("service.lost", level=logging.WARNING, code=type(error).__name__)
             raise _no_service(type(error).__name__) from error
+
+    def _begin(self) -> Context:
+        """Take up the run that the token is for."""
+        given = self._runtime_client.PullTaskInput(PullTaskInputRequest())
+        TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, given.run.run_id
+        TaskIdentity.node_id = given.context.node_id
+        self.set_run(run_from_proto(given.run))
+        return context_from_proto(given.context)
+
+    def _connect(self) -> None:
+        """As Flower does, but for its answer to a lost run, which is to interrupt this process."""
+        self._client = RuntimeHttpClient(
+            f"http://{self._runtime.address}",
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="flwr-serverapp"),
+                RuntimeTokenHttpInterceptor(token=self._token),
+                self._parcels,
+            ],
+        )
+
+    def _try_push_messages(self, run_id: int, messages: Iterable[Message]) -> list[str]:
+        objects: dict[str, bytes] = {}
+        for message in messages:
+            objects |= {name: one.deflate() for name, one in get_all_nested_objects(message).items()}
+        with self._parcels.carrying(objects):
+            return super()._try_push_messages(run_id, messages)
 
 
 def _no_service(why: str) -> TransportError:

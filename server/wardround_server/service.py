@@ -34,6 +34,7 @@ from wardround_server.enrolment import Enrolment
 from wardround_server.guard import CERTIFICATE, FleetGuard, LoopbackGuard
 from wardround_server.holding import JOB_HOLD_S, SITE_HOLD_S, Bell, Holding
 from wardround_server.home import CoordinatorHome
+from wardround_server.parcels import ParcelPort
 from wardround_server.runtime import RUN_PATH
 from wardround_server.superlink import SuperLink
 
@@ -83,7 +84,7 @@ def serve(home: CoordinatorHome, *, ready: Callable[[], None]) -> None:
 
 async def _serve(home: CoordinatorHome, ready: Callable[[], None]) -> None:
     config, secret = home.config, home.secret
-    link = SuperLink(home.path / "superlink.sqlite", secret)
+    link = SuperLink(secret)
     sites = home.enrolled()
     for site in sites.values():
         link.admit(site.name, site.node_key)
@@ -96,9 +97,14 @@ async def _serve(home: CoordinatorHome, ready: Callable[[], None]) -> None:
         sites[fingerprint] = site
 
     to_sites, to_job = Bell(), Bell()
-    fleet = FleetGuard(_held(link.app, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S), sites)
+    fleet = FleetGuard(
+        _held(ParcelPort(link.app, link.fleet), "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S),
+        sites,
+    )
     loopback = LoopbackGuard(
-        _held(link.app, "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S),
+        _held(
+            ParcelPort(link.app, link.runtime), "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S
+        ),
         secret=secret,
         run_path=RUN_PATH,
         new_run=link.new_run,

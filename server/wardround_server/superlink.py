@@ -5,11 +5,14 @@ Rules:
 * Process isolation: nothing is started, an executor outside asks for its task with a shared secret.
 * Nodes and runs are made here, by this process; Flower's Control API, which has no authentication, is not
   needed and reachable nowhere (``guard``).
+* Its store is in memory: what is under way is in the job's journal and in the sites' records, and comes again
+  when this process is started anew. So no message lies on the coordinator's disk, and a node has the same
+  number in every life: sites are known by it while a round lasts.
 * A run's "app" is a placeholder that no program could unpack: what runs is what is installed.
 
 Not here: ports (``service``), who may speak (``guard``), the job (``runtime``).
 
-Privacy: Flower's database holds messages in transit: signed envelopes and masked vectors.
+Privacy: holds messages in transit: signed envelopes and masked vectors.
 
 References: Flower 1.41, ``create_app``.
 """
@@ -17,32 +20,40 @@ References: Flower 1.41, ``create_app``.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections.abc import Mapping
 
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
-from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest, PushMessagesResponse
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse, PushAppMessagesRequest, PushAppMessagesResponse
+from flwr.server.superlink.linkstate import InMemoryLinkState
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
 from flwr.superlink.main import create_app
 from starlette.types import ASGIApp
 
+from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
+from wardround_common.parcels import that_fit
+
+Pulled = PullMessagesResponse | PullAppMessagesResponse
+Sent = PushMessagesRequest | PushAppMessagesRequest
+Answered = PushMessagesResponse | PushAppMessagesResponse
 
 _PLACEHOLDER = b"wardround runs what is installed"
 _APP = "wardround/study"
 
 
 class SuperLink:
-    """A SuperLink on a database.
+    """A SuperLink.
 
     Args:
-        database: SQLite file; made if absent.
         secret: What an executor proves that it knows.
     """
 
-    def __init__(self, database: Path, secret: bytes) -> None:
+    def __init__(self, secret: bytes) -> None:
         config = SuperLinkLifespanConfig(
             control_address="",
             health_server_address=None,
@@ -63,7 +74,7 @@ class SuperLink:
             ssl_ca_certfile=None,
             ssl_certfile=None,
             ssl_keyfile=None,
-            database=str(database),
+            database=FLWR_IN_MEMORY_DB_NAME,
             isolation="process",
             runtime_dependency_install=False,
         )
@@ -73,10 +84,12 @@ class SuperLink:
 
     def admit(self, name: str, node_key: bytes) -> None:
         """Let the owner of a node key connect; nothing where it may already."""
-        if self._state.get_node_id_by_public_key(node_key) is None:
-            self._state.create_node(
+        state = self._state
+        if state.get_node_id_by_public_key(node_key) is None:
+            made = state.create_node(
                 NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, node_key, HEARTBEAT_DEFAULT_INTERVAL, name=name
             )
+            _renumber(state, made, node_number(node_key))
 
     def new_run(self) -> int:
         """A run that waits for an executor.
@@ -105,13 +118,79 @@ class SuperLink:
         )
         if run == 0:
             raise StorageError(
-                "Flower's database takes no new run",
-                remedy="Check free space and permissions of the coordinator's data folder.",
+                "Flower takes no new run",
+                remedy="Start the service again, and report this if it happens twice.",
                 code="superlink.no_run",
             )
         return run
 
     @property
-    def _state(self) -> LinkState:
-        state: LinkState = self._states.state()
+    def fleet(self) -> Objects:
+        """What sites send and pull, for parcels."""
+        return Objects(self._state, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse)
+
+    @property
+    def runtime(self) -> Objects:
+        """What jobs send and pull, for parcels."""
+        return Objects(self._state, PullAppMessagesResponse, PushAppMessagesRequest, PushAppMessagesResponse)
+
+    @property
+    def _state(self) -> InMemoryLinkState:
+        state: InMemoryLinkState = self._states.state()
         return state
+
+
+def node_number(node_key: bytes) -> int:
+    """The number of a node, from its key: the same in every life of the service."""
+    return int.from_bytes(digest("node number", node_key)[:8], "big") | 1 << 63  # neither 0 nor SuperLink's 1
+
+
+def _renumber(state: InMemoryLinkState, old: int, new: int) -> None:
+    """Give a node that was just made another number than the random one."""
+    with state.lock:
+        node = state.nodes.pop(old)
+        node.node_id = new
+        state.nodes[new] = node
+        state.node_public_key_to_node_id[node.public_key] = new
+        numbers = state.owner_to_node_ids[node.owner_aid]
+        numbers.remove(old)
+        numbers.add(new)
+
+
+class Objects:
+    """The objects of messages in transit (``parcels.Store``). Made by ``SuperLink``.
+
+    Args:
+        state: Flower's.
+        pulled: Type of the answer to a pull.
+        sent: Type of a request that sends messages.
+        answered: Type of the answer to it.
+    """
+
+    def __init__(
+        self, state: InMemoryLinkState, pulled: type[Pulled], sent: type[Sent], answered: type[Answered]
+    ) -> None:
+        self._state = state
+        self._pulled, self._sent, self._answered = pulled, sent, answered
+
+    def collect(self, answer: bytes) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """The objects of pulled messages that are there and have room (``Store.collect``)."""
+        pulled = self._pulled.FromString(answer)
+        objects: dict[str, bytes] = {}
+        complete = []
+        for message, tree in zip(pulled.messages_list, pulled.message_object_trees, strict=True):
+            run, name = message.metadata.run_id, message.metadata.message_id
+            names = [one.object_id for one in iterate_object_tree(tree)]
+            parts = {one: self._state.get_object(run, one) or b"" for one in names}
+            if all(parts.values()) and len(that_fit(objects | parts)) == len(objects | parts):
+                objects |= parts
+                complete.append(name)
+                self._state.object_store.delete(name)
+        return objects, tuple(complete)
+
+    def store(self, request: bytes, answer: bytes, objects: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Store what Flower waits for (``Store.store``)."""
+        messages, wanted = self._sent.FromString(request).messages_list, self._answered.FromString(answer)
+        run, session = messages[0].metadata.run_id, wanted.session_id
+        names = [name for name in wanted.objects_to_push if name in objects]
+        return tuple(name for name in names if self._state.store_object(run, session, name, objects[name]))

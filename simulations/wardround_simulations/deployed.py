@@ -44,12 +44,16 @@ class Deployment:
     Attributes:
         out: The folder.
         plan: The plan as TOML.
+        names: The hospitals.
+        launcher: What starts a program, its name and words following; empty: the program itself.
         service: The coordinator's service, once it runs.
         sites: The daemons, once they run.
     """
 
     out: Path
     plan: Path
+    names: tuple[str, ...] = HOSPITALS
+    launcher: tuple[str, ...] = ()
     service: subprocess.Popen[bytes] | None = None
     sites: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -84,7 +88,7 @@ class Deployment:
         """Authority and lead sign; returns the plan's digest."""
         roster, signed = self.out / "roster", self.out / "plan.signed"
         public = self.out / "authority" / "authority.pub"
-        cards = [self.home(site) / "card" for site in HOSPITALS]
+        cards = [self.home(site) / "card" for site in self.names]
         self.call(
             *("wardround-authority", "sign-roster", self.out / "authority", *cards, "--out", roster),
             *("--coordinator", self.coordinator / "card", "--lead", self.out / "lead" / "card", "--yes"),
@@ -96,7 +100,7 @@ class Deployment:
         )
         self.call("wardround-coordinator", "study", "new", self.coordinator, signed)
         digests = {
-            self.call("wardround-site", "plan", "add", self.home(site), signed).strip() for site in HOSPITALS
+            self.call("wardround-site", "plan", "add", self.home(site), signed).strip() for site in self.names
         }
         return digests.pop()
 
@@ -116,9 +120,9 @@ class Deployment:
         for site, process in self.sites.items():
             self.wait_for(site, process, partial(_online, self.home(site) / "status.json"))
 
-    def run_study(self, *, shown: bool = False) -> Path:
-        """Run the study in a process of its own; returns the path of the report."""
-        command = ("wardround-coordinator", "study", "run", self.coordinator, STUDY)
+    def run_study(self, study: str = STUDY, *, shown: bool = False) -> Path:
+        """Run a study in a process of its own; returns the path of the report."""
+        command = ("wardround-coordinator", "study", "run", self.coordinator, study)
         return Path(self.call(*command, shown=shown).strip())
 
     def stop(self) -> None:
@@ -185,7 +189,8 @@ class Deployment:
             time.sleep(0.05)
 
     def _command(self, program: object, words: Sequence[object]) -> list[str]:
-        return [str(Path(sys.executable).with_name(str(program))), *map(str, words)]
+        alone = [str(Path(sys.executable).with_name(str(program)))]
+        return [*([*self.launcher, str(program)] if self.launcher else alone), *map(str, words)]
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {
@@ -197,9 +202,11 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployment(out: Path, plan: Path) -> Iterator[Deployment]:
-    """A deployment whose processes end with the block."""
-    made = Deployment(out=out, plan=plan)
+def deployment(
+    out: Path, plan: Path, *, names: tuple[str, ...] = HOSPITALS, launcher: tuple[str, ...] = ()
+) -> Iterator[Deployment]:
+    """A deployment whose processes end with the block (``Deployment`` has the arguments)."""
+    made = Deployment(out=out, plan=plan, names=names, launcher=launcher)
     try:
         yield made
     finally:

@@ -226,3 +226,23 @@ def test_one_warning_of_the_library_is_dropped_and_others_pass(caplog):
 def test_importing_the_module_does_not_import_the_slow_library():
     code = "import sys, wardround_common.accounting; sys.exit('dp_accounting' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ((0.2, 1.1, 40),),
+        ((1.0, 2.0, 9),),
+        ((0.05, 0.8, 500), (0.3, 1.5, 3), (1.0, 4.0, 2)),
+    ],
+)
+def test_epsilon_is_the_number_that_the_librarys_accountant_gives(parts):
+    accountant = PLDAccountant(value_discretization_interval=1e-4)
+    for rate, noise, steps in parts:
+        gaussian = GaussianDpEvent(noise)
+        accountant.compose(gaussian if rate == 1 else PoissonSampledDpEvent(rate, gaussian), steps)
+    expected = accountant.get_epsilon(usable_delta(1e-5))
+    accounting._epsilon.cache_clear()
+    assert epsilon([event(*part) for part in parts], delta=1e-5) == expected
+    accounting._epsilon.cache_clear()  # the loss of one step is remembered now
+    assert epsilon([event(*part) for part in parts], delta=1e-5) == expected

@@ -10,6 +10,6 @@ caller noises.
 """
 
 from wardround_client.training.process import TrainerProcess
-from wardround_client.training.work import LocalTrainer, Trainer, streams_of
+from wardround_client.training.work import LocalTrainer, Trainer, Trainers, streams_of
 
-__all__ = ["LocalTrainer", "Trainer", "TrainerProcess", "streams_of"]
+__all__ = ["LocalTrainer", "Trainer", "TrainerProcess", "Trainers", "streams_of"]

@@ -56,19 +56,7 @@ class TrainerProcess:
     def study(
         self, plan: bytes, *, signed: bytes, site: str, catalogue: Path, flags: RuntimeFlags
     ) -> tuple[Census, ProcessTrainer]:
-        """Have the child read a study's images; returns what they are, and who trains on them.
-
-        Args:
-            plan: Digest of the plan.
-            signed: The plan as its lead signed it.
-            site: Name of the site in it.
-            catalogue: Path of the images.
-            flags: What the machine is good at.
-
-        Raises:
-            StorageError: The images cannot be read.
-            TrainerError: The child broke down, or is stopped.
-        """
+        """Have the child read a study's images (``Trainers.study``)."""
         job = jobs.Open(plan=plan, signed=signed, site=site, catalogue=str(catalogue), flags=flags)
         opened = self.ask(job, jobs.Opened)
         self._open.add(plan)

@@ -8,12 +8,13 @@ Privacy: as ``tasks.interface``: updates are noised, counts are not yet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wardround_client.catalogue import Catalogue
+from wardround_client.catalogue import Catalogue, Census
 from wardround_client.tasks.interface import CountingTask, RuntimeFlags, Streams, Task, TrainOutput
 from wardround_common.errors import ProtocolError
 from wardround_common.messages import Kind
@@ -48,6 +49,40 @@ class Trainer(Protocol):
             TrainerError: As ``train``.
             ProtocolError: ``round.not_planned``.
         """
+        ...
+
+
+class Trainers(Protocol):
+    """What trains at a site: a trainer for each of its studies."""
+
+    def study(
+        self, plan: bytes, *, signed: bytes, site: str, catalogue: Path, flags: RuntimeFlags
+    ) -> tuple[Census, Trainer]:
+        """Read a study's images; returns what they are, and who trains on them.
+
+        Args:
+            plan: Digest of the plan.
+            signed: The plan as its lead signed it.
+            site: Name of the site in it.
+            catalogue: Path of the images.
+            flags: What the machine is good at.
+
+        Raises:
+            StorageError: The images cannot be read.
+            TrainerError: The process that trains broke down, or is stopped.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End whatever is being trained at once, and train nothing; from any thread."""
+        ...
+
+    def start(self) -> None:
+        """Train again."""
+        ...
+
+    def close(self) -> None:
+        """Stop for good."""
         ...
 
 
