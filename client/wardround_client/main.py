@@ -16,7 +16,9 @@ from typing import Annotated
 
 import typer
 
+from wardround_client.keeping import RESTORED, SITE
 from wardround_common.audit.main import app as audit_app
+from wardround_common.backup.main import add_commands
 from wardround_common.canonical import read_toml
 from wardround_common.errors import ConsentError
 from wardround_common.plan import StudyPlan
@@ -215,6 +217,9 @@ def _read(folder: Path, wanted: StudyPlan, *, store: Path, secret: bytes, worker
     typer.echo(f"{len(read.rejects)} files cannot be used:")
     for code, count in sorted(Counter(row.code for row in read.rejects).items()):
         typer.echo(f"  {count} {code}: {REASONS[code]}")
+
+
+add_commands(app, SITE, restored=RESTORED)
 
 
 def main() -> None:

@@ -15,11 +15,13 @@ from typing import Annotated
 import typer
 
 from wardround_common.audit.main import app as audit_app
+from wardround_common.backup.main import add_commands
 from wardround_common.canonical import read_toml
 from wardround_common.errors import ConfigError
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain as explain_plan
 from wardround_common.programs import run_program
+from wardround_server.keeping import COORDINATOR, RESTORED
 
 app = typer.Typer(
     name="wardround-coordinator",
@@ -246,6 +248,9 @@ def _key(text: str) -> bytes:
             code="coordinator.options",
         )
     return key
+
+
+add_commands(app, COORDINATOR, restored=RESTORED)
 
 
 def main() -> None:
