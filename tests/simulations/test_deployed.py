@@ -12,13 +12,16 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from wardround_client.keeping import SITE
 from wardround_client.scratch import Scratch
 from wardround_common.aggregate import Aggregation
+from wardround_common.backup import write_backup
 from wardround_common.certificates import Issuer, key_pem, make_request, new_key
 from wardround_common.errors import ConfigError
 from wardround_common.trust import open_plan, plan_digest
 from wardround_server.home import CoordinatorHome
 from wardround_server.journal import Journal
+from wardround_server.keeping import COORDINATOR
 from wardround_server.outcome import remembered
 from wardround_simulations.deployed import HOSPITALS, STUDY, deployment
 from wardround_simulations.folders import open_run
@@ -249,3 +252,22 @@ def test_a_site_that_was_killed_comes_back_by_itself_when_it_is_started(deployed
     status = deployed.call("wardround-site", "status", deployed.home("birch"))
     assert "online" in status
     assert f"{STUDY}: approved" in status
+
+
+def test_backups_of_running_programs_know_every_file_and_a_restored_site_comes_online(
+    deployed, ran, tmp_path
+):
+    hub = write_backup(deployed.coordinator, tmp_path / "hub", COORDINATOR)
+    written = write_backup(deployed.home("cedar"), tmp_path / "cedar", SITE)
+    assert hub.unknown == written.unknown == ()
+    assert {"studies/demo-deployed/report/model.safetensors", "roster", "sites/alder/node.pub"} <= {
+        member.name for member in hub.manifest.members
+    }
+    deployed.sites["cedar"].terminate()
+    deployed.sites["cedar"].wait()
+    deployed.home("cedar").rename(tmp_path / "lost")
+    digest = ("--digest", written.manifest.digest)
+    deployed.call("wardround-site", "restore", tmp_path / "cedar", deployed.home("cedar"), *digest)
+    deployed.start_site("cedar")
+    deployed.wait_for_sites()
+    assert f"{STUDY}: approved" in deployed.call("wardround-site", "status", deployed.home("cedar"))
