@@ -76,6 +76,10 @@ lock: $(READY) ## Renew the lock files in deploy/; torch is pinned in deploy/con
 	$(BIN)/uv pip compile pyproject.toml --extra simulation --extra dev --override build/no-torch.txt \
 	  -c build/constraints.txt --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --upgrade -o deploy/requirements.lock
+	grep -E '^[a-z0-9._-]+==' deploy/requirements.lock | sed 's/ .*//' > build/versions.txt
+	for wheel in coordinator site; do \
+	  $(BIN)/uv pip compile pyproject.toml --extra $$wheel --override build/no-torch.txt -c build/versions.txt \
+	  --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade -o deploy/$$wheel.lock || exit 1; done
 	echo 'tenseal>=0.3.16' | $(BIN)/uv pip compile - --no-deps --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --upgrade -o deploy/bench.lock
 

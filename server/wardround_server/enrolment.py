@@ -75,9 +75,8 @@ def invite(home: CoordinatorHome, site: str, *, hours: int = CODE_HOURS) -> str:
     invitation = Invitation(secret=_digest(secret), expires=expires)
     write(home.path / "invitations" / site, encode(invitation), mode=OWNER_ONLY)
     ca = certificate_fingerprint(home.issuer.certificate)
-    return write_code(
-        JoinCode(site=site, host=config.host, port=config.enrol_port, ca=ca, secret=secret, expires=expires)
-    )
+    host, port = config.enrol_host or config.host, config.public_enrol_port or config.enrol_port
+    return write_code(JoinCode(site=site, host=host, port=port, ca=ca, secret=secret, expires=expires))
 
 
 def admit(home: CoordinatorHome, request: JoinRequest) -> JoinReply:
@@ -108,7 +107,7 @@ def admit(home: CoordinatorHome, request: JoinRequest) -> JoinReply:
     place.unlink()
     event("enrol.joined", site=request.site)
     config = home.config
-    return JoinReply(certificate=certificate, host=config.host, port=config.port)
+    return JoinReply(certificate=certificate, host=config.host, port=config.public_port or config.port)
 
 
 class Enrolment:

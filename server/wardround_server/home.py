@@ -60,6 +60,18 @@ class CoordinatorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """For joining: TLS without client certificates, one request."""
     runtime_port: Port = 8445
     """On loopback, for the job process."""
+    public_port: Port | None = None
+    """Where hospitals reach the port for rounds, if something in front passes it on; else ``port``."""
+    enrol_host: Host | None = None
+    """Name or address that hospitals join at, if it is another than ``host``."""
+    public_enrol_port: Port | None = None
+    """As ``public_port``, for joining."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What the server's certificate is for."""
+        names = (self.host, self.enrol_host or self.host, "127.0.0.1", "localhost")
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +206,12 @@ def create(path: Path, config: CoordinatorConfig) -> CoordinatorHome:
 def _fill(folder: Path, config: CoordinatorConfig) -> None:
     identity = Ed25519PrivateKey.generate()
     issuer, server_key = Issuer.create(f"Wardround CA of {config.host}"), new_key()
-    hosts = list(dict.fromkeys((config.host, "127.0.0.1", "localhost")))
     write(folder / "identity.key", keyfile.seal(identity, None), mode=OWNER_ONLY)
     write(folder / "card", make_card(COORDINATOR, SigningKey(identity)))
     write(folder / "ca.key", issuer.key_pem, mode=OWNER_ONLY)
     write(folder / "ca.pem", issuer.certificate.public_bytes(Encoding.PEM))
     write(folder / "server.key", key_pem(server_key), mode=OWNER_ONLY)
-    write(folder / "server.pem", issuer.for_server(server_key.public_key(), hosts))
+    write(folder / "server.pem", issuer.for_server(server_key.public_key(), config.hosts))
     write(folder / "runtime.secret", os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
     lines = (f"{name} = {value!r}" for name, value in _fields(config).items())
     write(folder / "coordinator.toml", ("\n".join(lines) + "\n").encode())
@@ -209,4 +220,5 @@ def _fill(folder: Path, config: CoordinatorConfig) -> None:
 
 
 def _fields(config: CoordinatorConfig) -> dict[str, str | int]:
-    return {name: getattr(config, name) for name in config.__struct_fields__}
+    values = {name: getattr(config, name) for name in config.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not None}

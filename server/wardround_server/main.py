@@ -52,6 +52,13 @@ def init(
     port: Annotated[int, typer.Option(min=1, max=65535, help="For rounds.")] = 8443,
     enrol_port: Annotated[int, typer.Option(min=1, max=65535, help="For joining.")] = 8444,
     runtime_port: Annotated[int, typer.Option(min=1, max=65535, help="For the job, on loopback.")] = 8445,
+    public_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="For rounds, where something in front passes it on.")
+    ] = None,
+    enrol_host: Annotated[str | None, typer.Option(help="For joining, if it is another name.")] = None,
+    public_enrol_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="For joining, where something in front passes it on.")
+    ] = None,
 ) -> None:
     """Make a coordinator: identity and card, CA and server certificate."""
     from wardround_common.canonical import convert
@@ -59,7 +66,8 @@ def init(
     from wardround_server.home import CoordinatorConfig, create
 
     fields = {"host": host, "bind": bind, "port": port, "enrol_port": enrol_port}
-    fields |= {"runtime_port": runtime_port}
+    fields |= {"runtime_port": runtime_port, "public_port": public_port}
+    fields |= {"enrol_host": enrol_host, "public_enrol_port": public_enrol_port}
     home = create(folder, convert(fields, CoordinatorConfig, where="options"))
     typer.echo(f"The coordinator is in {folder}. Hand {folder / 'card'} to the authority, and read out:")
     typer.echo(f"\n  {fingerprint(home.signer.key.public)}")

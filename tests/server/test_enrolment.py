@@ -13,7 +13,7 @@ from wardround_common.enrolment import JoinRequest, read_code, write_code
 from wardround_common.errors import ConfigError, ConsentError, ProtocolError
 from wardround_common.identity import SigningKey
 from wardround_server.enrolment import admit, invite
-from wardround_server.home import CoordinatorConfig, create
+from wardround_server.home import CoordinatorConfig, CoordinatorHome, create
 
 
 @pytest.fixture
@@ -123,3 +123,28 @@ def test_a_code_survives_the_line_breaks_of_a_mail_and_no_other_change(home):
         with pytest.raises(ConfigError) as caught:
             read_code(damaged)
         assert caught.value.code == "join.bad_code"
+
+
+def test_behind_something_that_passes_it_on_sites_are_told_its_names_and_ports(tmp_path):
+    names = {"host": "hub.example", "enrol_host": "join.example"}
+    config = CoordinatorConfig(**names, public_port=443, public_enrol_port=443)
+    home = create(tmp_path / "coordinator", config)
+    assert CoordinatorHome(home.path).config == home.config
+    code = code_of(home)
+    assert (code.host, code.port) == ("join.example", 443)
+    reply = admit(home, request(code))
+    assert (reply.host, reply.port) == ("hub.example", 443)
+    names = (
+        load_certificate((home.path / "server.pem").read_bytes())
+        .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        .value.get_values_for_type(x509.DNSName)
+    )
+    assert names == ["hub.example", "join.example", "localhost"]
+
+
+def test_with_nothing_in_front_sites_are_told_the_ports_that_are_opened(home):
+    assert "public" not in (home.path / "coordinator.toml").read_text()
+    code = code_of(home)
+    assert (code.host, code.port) == ("hub.example", 8444)
+    reply = admit(home, request(code))
+    assert (reply.host, reply.port) == ("hub.example", 8443)
