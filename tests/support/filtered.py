@@ -1,4 +1,4 @@
-"""Runs a command under the filters that systemd would make of a unit's lines: ``filtered.py UNIT COMMAND...``.
+"""Runs a command under the filters that systemd makes of a unit's lines: ``filtered.py UNIT COMMAND...``.
 
 The same calls, families of sockets and rules about memory, through the same library. It stands in for a
 systemd that runs, which a test has not; users, folders and devices are not part of it.
