@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 
 CA_PATH = "/v1/ca"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 3.0
 
 
 def answers(folder: Path) -> bool:

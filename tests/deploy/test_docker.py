@@ -5,17 +5,19 @@ import importlib.metadata
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from deployments import DEPLOY, compose
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from services import coordinator
 
-from wardround_server.home import CoordinatorHome
-from wardround_simulations.deployed import Deployment
+from wardround_common.certificates import Issuer
 
 ROOT = DEPLOY.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -141,29 +143,18 @@ def test_the_health_check_is_the_one_of_image_and_pod():
 
 
 def test_only_the_service_of_this_folder_is_healthy(tmp_path):
-    made = Deployment(out=tmp_path, plan=tmp_path / "none")
-    made.found()
+    made = coordinator(tmp_path)
     assert check(made.coordinator).returncode == 1
     try:
         made.start_service()
         assert check(made.coordinator).returncode == 0
-        impostor = tmp_path / "other"
-        shutil.copytree(made.coordinator, impostor)
-        port = CoordinatorHome(made.coordinator).config.enrol_port
-        made.call(
-            *(
-                "wardround-coordinator",
-                "init",
-                tmp_path / "third",
-                "--host=127.0.0.1",
-                f"--enrol-port={port}",
-            ),
-        )
-        shutil.copy(tmp_path / "third" / "ca.pem", impostor / "ca.pem")
-        assert check(impostor).returncode == 1
-        made.service.send_signal(19)  # SIGSTOP: the port is open, and nobody answers
+        other = tmp_path / "other"
+        shutil.copytree(made.coordinator, other)
+        (other / "ca.pem").write_bytes(Issuer.create("other").certificate.public_bytes(Encoding.PEM))
+        assert check(other).returncode == 1
+        made.service.send_signal(signal.SIGSTOP)  # the port is open, and nobody answers
         assert check(made.coordinator).returncode == 1
     finally:
         if made.service is not None:
-            made.service.send_signal(18)
+            made.service.send_signal(signal.SIGCONT)
         made.stop()

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from deployments import DEPLOY
+from services import coordinator
 
 from wardround_client.link import REQUEST_S
 from wardround_common.certificates import key_pem, make_request, new_key
 from wardround_common.enrolment import CA_PATH
 from wardround_server.holding import SITE_HOLD_S
 from wardround_server.home import CoordinatorConfig, CoordinatorHome
-from wardround_simulations.deployed import Deployment, free_ports
+from wardround_simulations.deployed import free_ports
 
 CONF = (DEPLOY / "nginx" / "wardround.conf").read_text()
 CONFIG = CoordinatorConfig(host="hub.example")
@@ -69,17 +70,12 @@ def test_it_passes_on_to_the_ports_of_the_service_and_waits_longer_than_they_hol
 def front(nginx, tmp_path):
     """A coordinator with two names behind nginx; returns its folder and the port of nginx."""
     (port,) = free_ports(1)
-    made = Deployment(out=tmp_path, plan=tmp_path / "none")
-    rounds, joining, runtime = free_ports(3)
-    made.call(
-        *("wardround-coordinator", "init", made.coordinator, "--host=hub.example"),
-        *(f"--port={rounds}", f"--enrol-port={joining}", f"--runtime-port={runtime}"),
-        *("--enrol-host=join.hub.example", f"--public-port={port}", f"--public-enrol-port={port}"),
-    )
+    names = {"host": "hub.example", "enrol_host": "join.hub.example"}
+    made = coordinator(tmp_path, **names, public_port=port, public_enrol_port=port)
+    config = CoordinatorHome(made.coordinator).config
     conf = CONF.replace("listen 443;", f"listen 127.0.0.1:{port};").replace("listen [::]:443;", "")
-    conf = conf.replace("127.0.0.1:8443", f"127.0.0.1:{rounds}").replace(
-        "127.0.0.1:8444", f"127.0.0.1:{joining}"
-    )
+    for stated, free in ((CONFIG.port, config.port), (CONFIG.enrol_port, config.enrol_port)):
+        conf = conf.replace(f"127.0.0.1:{stated}", f"127.0.0.1:{free}")
     process = None
     try:
         made.start_service()
