@@ -95,6 +95,11 @@ def test_a_backup_of_a_site_that_runs_has_all_but_what_no_backup_may_hold(hospit
     assert b"Doe^John" not in data
 
 
+def test_no_backup_of_a_site_may_bring_back_what_must_stay_out():
+    for name in ("site.key", "scratch/scratch.sqlite", "scratch/ledger.head", "audit.head", "status.json"):
+        assert SITE.part_of(name) is None
+
+
 def test_a_site_from_its_newest_backup_goes_on_with_its_scratch_folder(hospitals, tmp_path):
     h = hospitals
     h.session(1).until("accept").close()

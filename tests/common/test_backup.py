@@ -1,6 +1,7 @@
 """Backups: what goes in, what comes out, and files of liars."""
 
 import contextlib
+import io
 import os
 import shutil
 import sqlite3
@@ -13,9 +14,10 @@ import pytest
 from backups import archive, block, changed, forged, member
 
 from wardround_common.backup import Contents, Part, restore_backup, write_backup
-from wardround_common.backup.archive import BLOCK, END, MANIFEST_LIMIT_BYTES, header
+from wardround_common.backup.archive import BLOCK, END, MANIFEST_LIMIT_BYTES, Manifest, header
+from wardround_common.backup.writing import _copy, _plain
 from wardround_common.durable import DurableFile, Sort
-from wardround_common.errors import WardroundError
+from wardround_common.errors import StorageError, WardroundError
 
 DIGEST = "ab" * 32
 CONTENTS = Contents(
@@ -170,12 +172,13 @@ def test_a_database_is_copied_whole_while_rows_are_added(folder, tmp_path, resto
 def test_a_transaction_that_was_cut_off_is_undone_in_the_copy(folder, tmp_path, restore):
     """A copy of the file alone would have half of it: the other half lies in its journal."""
     path, killed = folder / "ledger.sqlite", tmp_path / "killed.sqlite"
+    kept = [(f"kept {n}" + "." * 1000,) for n in range(50)]
     ledger = DurableFile(killed, SORT)
     with ledger.transaction() as connection:
-        connection.execute("INSERT INTO entry VALUES ('kept')")
+        connection.executemany("INSERT INTO entry VALUES (?)", kept)
     with ledger.transaction() as connection:
         connection.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the end
-        connection.executemany("INSERT INTO entry VALUES (?)", [("lost" * 1000,)] * 50)
+        connection.execute("UPDATE entry SET body = 'lost' || body")
         shutil.copy(killed, path)
         shutil.copy(killed.with_name("killed.sqlite-journal"), folder / "ledger.sqlite-journal")
     ledger.close()
@@ -183,7 +186,17 @@ def test_a_transaction_that_was_cut_off_is_undone_in_the_copy(folder, tmp_path, 
     write_backup(folder, tmp_path / "file", CONTENTS)
     restore(tmp_path / "file")
     with contextlib.closing(sqlite3.connect(tmp_path / "restored" / "ledger.sqlite")) as copy:
-        assert copy.execute("SELECT body FROM entry").fetchall() == [("kept",)]
+        assert copy.execute("SELECT body FROM entry").fetchall() == kept
+
+
+@pytest.mark.parametrize("now", [b"", b"dat", b"date", b"data and more"])
+def test_a_file_that_changes_while_it_is_read_is_not_backed_up(now):
+    assert code_of(lambda: _copy(io.BytesIO(now), io.BytesIO(), member("x", b"data"))) == "backup.changed"
+
+
+def test_a_link_that_takes_the_place_of_a_file_meanwhile_is_not_followed(tmp_path):
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    assert code_of(lambda: _plain("link", tmp_path / "link")) == "backup.unreadable"
 
 
 @pytest.mark.parametrize("at", [0, 4096])
@@ -317,7 +330,19 @@ def test_a_length_that_is_only_claimed_is_refused_before_anything_is_written(tmp
 
 
 def test_a_manifest_that_claims_to_be_endless_is_refused_unread(tmp_path, restore):
-    (tmp_path / "file").write_bytes(header("manifest.json", MANIFEST_LIMIT_BYTES + 1) + bytes(2 * BLOCK))
+    size = MANIFEST_LIMIT_BYTES + 1
+    (tmp_path / "file").write_bytes(header("manifest.json", size))
+    os.truncate(tmp_path / "file", 2 * size)
+    with pytest.raises(StorageError, match="does not begin with a manifest"):
+        restore(tmp_path / "file")
+
+
+def test_a_member_that_comes_twice_is_refused(tmp_path, restore):
+    twice = [*FILES.items(), ("main.toml", b"other")]
+    members = tuple(member(name, data) for name, data in twice)
+    manifest = Manifest(program="wardround-test", version="0", made="now", members=members)
+    named = [(header(name, len(data)), data) for name, data in twice]
+    (tmp_path / "file").write_bytes(archive(manifest.encoded, named))
     assert refused(tmp_path, restore, tmp_path / "file") == "backup.malformed"
 
 

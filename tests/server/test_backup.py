@@ -52,6 +52,7 @@ def test_what_must_not_come_back_is_not_in_it(home, tmp_path):
     write_backup(home.path, tmp_path / "file", COORDINATOR)
     restore_backup(tmp_path / "file", tmp_path / "new", COORDINATOR)
     assert not list((tmp_path / "new" / "invitations").iterdir())
+    assert COORDINATOR.part_of("invitations/alder") is COORDINATOR.part_of("audit.head") is None
     assert b"not for a backup" not in (tmp_path / "file").read_bytes()
 
 
