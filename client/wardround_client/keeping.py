@@ -9,6 +9,7 @@ Rules:
 * ``site.key`` stays out: a backup that holds the key of what is encrypted in it protects nothing. Keep it
   elsewhere.
 * What the site said is copied first, what it spent last: a spend too many is safe, one too few is not.
+* What a person decided comes back: approvals, refusals, a pause.
 * The table of rejected files stays out: it holds paths as people name them, and reading writes it again.
 
 Privacy: a backup holds the identity, the secret that patient numbers are hashed under, the catalogues. It is
@@ -29,6 +30,8 @@ SITE: Final = Contents(
         Part(place="site.toml", required=True),
         Part(place="identity.key", required=True),
         Part(place="patients.secret", required=True),
+        Part(place="trust.toml"),
+        Part(place="paused"),
         Part(place="card"),
         Part(place="tls.key"),
         Part(place="tls.pem"),
@@ -36,7 +39,10 @@ SITE: Final = Contents(
         Part(place="node.key"),
         Part(place="plans/{digest}/plan"),
         Part(place="plans/{digest}/data/catalogue.safetensors", limit_bytes=IMAGES_LIMIT_BYTES),
+        Part(place="plans/{digest}/data/catalogue.sealed", limit_bytes=IMAGES_LIMIT_BYTES),
+        Part(place="plans/{digest}/data/summary.json"),
         Part(place="plans/{digest}/approved"),
+        Part(place="plans/{digest}/refused"),
         Part(place="protocol.sqlite", limit_bytes=DATABASE_LIMIT_BYTES, database=True),
         Part(place="audit.sqlite", limit_bytes=DATABASE_LIMIT_BYTES, database=True),
         Part(place="ledger.sqlite", limit_bytes=DATABASE_LIMIT_BYTES, database=True),
@@ -47,6 +53,7 @@ SITE: Final = Contents(
         "status.json",
         "log.jsonl",
         "plans/{digest}/data/rejects.csv",
+        "plans/{digest}/data/rejects.sealed",
         "protocol.sqlite-journal",
         "audit.sqlite-journal",
         "ledger.sqlite-journal",
