@@ -40,12 +40,12 @@ class NoTraining:
 class NoTrainers:
     """Reads the images and trains nothing."""
 
-    def study(self, plan, *, signed, site, catalogue, flags):  # noqa: ANN001, ANN201
+    def study(self, plan, *, signed, site, catalogue, sealer, flags):  # noqa: ANN001, ANN201
         """Read the images."""
         from wardround_client.catalogue import Catalogue
 
         opened = open_plan(signed, today=datetime.date.today())
-        return Catalogue.load(catalogue).census, NoTraining(opened.recipe.local_steps)
+        return Catalogue.load(catalogue, sealer).census, NoTraining(opened.recipe.local_steps)
 
     def stop(self) -> None:
         """Nothing."""

@@ -71,4 +71,4 @@ def write_catalogues(federation: Federation) -> None:
         ]
         store = federation.home(site) / CATALOGUE
         store.mkdir(parents=True, mode=0o700)
-        Catalogue.of(rows).save(store / CATALOGUE_FILE)
+        Catalogue.of(rows).save(store / CATALOGUE_FILE, federation.sealer(site))

@@ -25,6 +25,7 @@ import benchmarks.models
 from benchmarks.launch import COUNTS
 from benchmarks.results import Result, publish
 from wardround_client.catalogue import Catalogue, Row
+from wardround_client.home import SiteHome
 from wardround_client.join import join
 from wardround_client.shelf import Shelf
 from wardround_common.canonical import digest
@@ -112,7 +113,7 @@ def _set_up(made: Deployment) -> None:
     plan = made.sign()
     for name in made.names:
         found = Shelf(made.home(name)).find(plan)
-        _images(name).save(found.catalogue)
+        _images(name).save(found.catalogue, SiteHome(made.home(name)).site_key.data(bytes.fromhex(plan)))
         found.approve()
         made.start_site(name)
     made.wait_for_sites()

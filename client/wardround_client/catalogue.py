@@ -9,35 +9,36 @@ Rules:
 * Rows are sorted by patient key, then by scan key: two ingests of the same files give the same catalogue.
 * Train, validation or test is a function of the patient key alone, with fixed shares, the same in all
   studies: a patient who pays for training never pays for evaluation, whatever folder he or she comes in by.
-* A saved catalogue that was altered is refused.
+* A saved catalogue is sealed (``sealing``) for the plan that it was read for; an altered one is refused.
 
-Privacy: images of patients, and keyed pseudonyms. It stays in the site's data folder, readable by its owner
-only.
+Privacy: images of patients, and keyed pseudonyms. It stays in the site's data folder, sealed, readable by its
+owner only.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, Struct
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
+from wardround_client.sealing import Opened, Sealer
 from wardround_common.canonical import DIGEST_BYTES, decode, digest, encode
 from wardround_common.errors import ProtocolError, StorageError
+from wardround_common.files import private_folder
 
 Images = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-CATALOGUE_FILE = "catalogue.safetensors"
+CATALOGUE_FILE = "catalogue.sealed"
 """The catalogue's name in a site's data folder."""
 CHANNELS = (1, 3)
 """How many an image may have: grey, or red, green and blue."""
@@ -45,6 +46,7 @@ SIDES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 _VALIDATION_FROM, _TEST_FROM = (share * (1 << 64) // 100 for share in (70, 85))
 _MAX_ROWS_BYTES = 2**30
+_LENGTH_BYTES = 8
 
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 Index = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -70,9 +72,10 @@ class _SavedRow(Struct, frozen=True, forbid_unknown_fields=True, array_like=True
 
 
 class _Saved(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All of a catalogue but its images."""
+    """All of a catalogue but its images' values, which follow it as little-endian float32."""
 
-    version: Annotated[int, Meta(ge=1, le=1)] = 1
+    version: Annotated[int, Meta(ge=2, le=2)] = 2
+    shape: tuple[Index, Index, Index, Index]
     patient_keys: tuple[Digest, ...]
     rows: tuple[_SavedRow, ...]
     snapshot: Digest
@@ -183,8 +186,12 @@ class Catalogue:
             snapshot=self.snapshot,
         )
 
-    def save(self, path: Path) -> None:
-        """Write the catalogue to one file, replacing it as a whole; permissions for the owner only.
+    def save(self, path: Path, sealer: Sealer) -> None:
+        """Write the catalogue to one sealed file, replacing it as a whole; permissions for the owner only.
+
+        Args:
+            path: The file.
+            sealer: Of the site key, for the plan that the catalogue was read for.
 
         Raises:
             StorageError: It cannot be written, or this is the view of a side.
@@ -201,35 +208,47 @@ class Catalogue:
                 remedy="Save the catalogue that the view was taken from.",
                 code="catalogue.view",
             )
-        content = _Saved(patient_keys=self.patient_keys, rows=tuple(saved), snapshot=self.snapshot)
-        with replacing(path) as new:
-            save_file({"images": self.images_NCHW, "rows": np.frombuffer(encode(content), np.uint8)}, new)
+        images = np.ascontiguousarray(self.images_NCHW, "<f4")
+        n, c, h, w = images.shape
+        head = encode(
+            _Saved(
+                shape=(n, c, h, w),
+                patient_keys=self.patient_keys,
+                rows=tuple(saved),
+                snapshot=self.snapshot,
+            )
+        )
+        parts = (len(head).to_bytes(_LENGTH_BYTES, "big"), head, _bytes_of(images))
+        with replacing(path) as new, new.open("wb") as file:
+            for piece in sealer.sealed(parts, CATALOGUE_FILE):
+                file.write(piece)
 
     @classmethod
-    def load(cls, path: Path) -> Catalogue:
+    def load(cls, path: Path, sealer: Sealer) -> Catalogue:
         """Read a saved catalogue and check every digest in it.
 
+        Args:
+            path: The file.
+            sealer: As for ``save``.
+
         Raises:
-            StorageError: It is missing, unreadable, or not as it was saved.
+            StorageError: It is missing, unreadable, or not as it was saved; ``storage.other_key``.
         """
         try:
-            tensors = load_file(path)
+            with path.open("rb") as file:
+                saved, images_NCHW = _read(file, sealer)
         except OSError as error:
             raise StorageError(
                 f"cannot read the catalogue: {error.strerror or 'no such file'}",
                 remedy="Ingest the data folder, and check the permissions of the site's data store.",
                 code="catalogue.unreadable",
             ) from None
-        except SafetensorError:
-            raise _altered("it is no safetensors file") from None
-        if set(tensors) != {"images", "rows"} or tensors["rows"].dtype != np.uint8:
-            raise _altered("it has other parts")
-        try:
-            saved = decode(tensors["rows"].tobytes(), _Saved, limit_bytes=_MAX_ROWS_BYTES)
-        except ProtocolError:
-            raise _altered("its rows are malformed") from None
-        _check(saved, tensors["images"])
-        return cls._of_saved(tensors["images"], saved.patient_keys, saved.rows)
+        except StorageError as error:
+            if error.code == "storage.altered":
+                raise _altered("its seal is broken") from error
+            raise
+        _check(saved, images_NCHW)
+        return cls._of_saved(images_NCHW, saved.patient_keys, saved.rows)
 
 
 def side_of(patient_key: bytes) -> int:
@@ -272,12 +291,36 @@ def _number(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
+def _read(file: BinaryIO, sealer: Sealer) -> tuple[_Saved, Images]:
+    """What ``save`` wrote. No length in it is believed beyond the length of the file."""
+    most = os.fstat(file.fileno()).st_size
+    opened = Opened(sealer.opened(file, CATALOGUE_FILE))
+    length = bytearray(_LENGTH_BYTES)
+    opened.fill(memoryview(length))
+    if int.from_bytes(length, "big") > min(most, _MAX_ROWS_BYTES):
+        raise _altered("its rows are too long")
+    head = bytearray(int.from_bytes(length, "big"))
+    opened.fill(memoryview(head))
+    try:
+        saved = decode(bytes(head), _Saved, limit_bytes=_MAX_ROWS_BYTES)
+    except ProtocolError:
+        raise _altered("its rows are malformed") from None
+    if 4 * math.prod(saved.shape) > most:
+        raise _altered("its images have another shape")
+    images = np.empty(saved.shape, "<f4")
+    opened.fill(_bytes_of(images))
+    opened.end()
+    return saved, images.astype(np.float32, copy=False)
+
+
+def _bytes_of(images: Images) -> memoryview:
+    return images.reshape(-1).view(np.uint8).data
+
+
 def _check(saved: _Saved, images_NCHW: Images) -> None:
     """Refuse a catalogue that is not as ``save`` writes it."""
     keys, rows = saved.patient_keys, saved.rows
-    if images_NCHW.dtype != np.float32 or images_NCHW.ndim != 4 or len(images_NCHW) != len(rows):
-        raise _altered("its images have another shape")
-    if images_NCHW.shape[1] not in CHANNELS:
+    if len(images_NCHW) != len(rows) or images_NCHW.shape[1] not in CHANNELS:
         raise _altered("its images have another shape")
     order = [(row.patient, row.scan_key) for row in rows]
     if list(keys) != sorted(set(keys)) or order != sorted(set(order)):
@@ -306,7 +349,7 @@ def replacing(path: Path) -> Iterator[Path]:
         StorageError: The folder cannot be written.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
         os.close(descriptor)
         new = Path(name)
@@ -317,9 +360,9 @@ def replacing(path: Path) -> Iterator[Path]:
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise StorageError(
-            f"cannot write to the site's data store: {getattr(error, 'strerror', None) or 'write failed'}",
+            f"cannot write to the site's data store: {error.strerror}",
             remedy="Check the permissions and the free space of the site's data store.",
             code="store.unwritable",
         ) from None

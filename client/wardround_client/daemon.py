@@ -42,7 +42,7 @@ STATUS = "status.json"
 def make_site(home: SiteHome) -> Site:
     """The site of a folder, with the operating system's randomness."""
     config = home.config
-    return Site(home.path, signer=home.signer, policy=config.policy, flags=config.machine)
+    return Site(home.path, signer=home.signer, key=home.site_key, policy=config.policy, flags=config.machine)
 
 
 def run_site(
@@ -83,6 +83,7 @@ class _Approvals:
     def __init__(self, home: SiteHome, site: Site, training: Trainers) -> None:
         self._shelf = Shelf(home.path)
         self._config = home.config
+        self._key = home.site_key
         self._site = site
         self._training = training
         self._seen: set[str] = set()
@@ -94,11 +95,13 @@ class _Approvals:
             self._seen.add(digest)
             try:
                 found = self._shelf.find(digest)
+                plan = plan_digest(found.plan)
                 census, trainer = self._training.study(
-                    plan_digest(found.plan),
+                    plan,
                     signed=found.signed,
                     site=self._config.name,
                     catalogue=found.catalogue,
+                    sealer=self._key.data(plan),
                     flags=self._config.machine,
                 )
                 self._site.take_up(found.signed, census, trainer)

@@ -5,13 +5,15 @@
     tls.key, tls.pem, ca.pem
     node.key                 what Flower knows the node by
     patients.secret          under which patient numbers are hashed; never rotated
-    ledger.sqlite, protocol.sqlite, scratch/
-    plans/DIGEST/            plan, catalogue, and `approved` where a person said so (``shelf``)
+    site.key                 under which all that is derived from patients is sealed (``sealing``)
+    ledger.sqlite, audit.sqlite, protocol.sqlite, scratch/
+    plans/DIGEST/            plan, catalogue, rejects, and `approved` where a person said so (``shelf``)
     status.json, log.jsonl
 
 Rules:
 
 * Private files have mode 0600 in a folder of mode 0700; what others may read is refused.
+* The site key may lie elsewhere: ``site_key`` in ``site.toml`` names its file.
 * Every limit that ``site.toml`` leaves out has the safe value of ``policy``.
 
 Privacy: all that a site keeps; nothing here leaves but the card and public halves of keys.
@@ -21,25 +23,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from wardround_client.line import LineKeys
 from wardround_client.policy import SitePolicy
+from wardround_client.sealing import SiteKey
 from wardround_client.tasks.interface import RuntimeFlags
 from wardround_common.authority import keyfile
 from wardround_common.canonical import convert, read_toml
 from wardround_common.certificates import load_key
 from wardround_common.enrolment import Host, Port
-from wardround_common.errors import ConfigError
+from wardround_common.errors import ConfigError, StorageError
 from wardround_common.files import check_private, read
 from wardround_common.messages import Signer
 from wardround_common.plan_parts import Name
+from wardround_common.streams import KEY_BYTES
 
 CONFIG = "site.toml"
 IDENTITY, CARD = "identity.key", "card"
 TLS_KEY, CERTIFICATE, CA, NODE_KEY = "tls.key", "tls.pem", "ca.pem", "node.key"
 PATIENTS = "patients.secret"
+SITE_KEY = "site.key"
 PEM_LIMIT_BYTES = 16384
 
 
@@ -49,6 +55,8 @@ class SiteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     host: Host
     port: Port
+    site_key: Annotated[str, Meta(min_length=1)] = SITE_KEY
+    """File of the site key; a relative path is relative to the folder."""
     policy: SitePolicy = SitePolicy()
     machine: RuntimeFlags = RuntimeFlags()
 
@@ -84,6 +92,31 @@ class SiteHome:
     def patients_secret(self) -> bytes:
         """The secret under which patient numbers are hashed."""
         return self.private(PATIENTS)
+
+    @property
+    def site_key(self) -> SiteKey:
+        """What the site seals at rest under.
+
+        Raises:
+            StorageError: ``site_key.missing``, ``site_key.malformed``; ``files.exposed``: others may read it.
+        """
+        path = self.path / self.config.site_key
+        try:
+            secret = self.private(self.config.site_key)
+        except OSError as error:
+            raise StorageError(
+                f"the site key {path} is not to be had: {error.strerror}",
+                remedy="Put it back, or name its place as site_key in site.toml. If it is lost, so is what "
+                "it sealed: end the studies at this site, and join anew.",
+                code="site_key.missing",
+            ) from error
+        if len(secret) != KEY_BYTES:
+            raise StorageError(
+                f"expected {KEY_BYTES} bytes in the site key {path}, got {len(secret)}",
+                remedy="Put back the file that `wardround-site join` made, byte for byte.",
+                code="site_key.malformed",
+            )
+        return SiteKey(secret)
 
     @property
     def line(self) -> LineKeys:

@@ -33,6 +33,7 @@ from wardround_client.home import (
     IDENTITY,
     NODE_KEY,
     PATIENTS,
+    SITE_KEY,
     TLS_KEY,
     SiteHome,
 )
@@ -87,12 +88,13 @@ def _join(folder: Path, code: JoinCode) -> None:
     reply = _ask(code, ca, request)
     load_certificate(reply.certificate)
     write(folder / IDENTITY, keyfile.seal(identity, None), mode=OWNER_ONLY)
-    write(folder / CARD, card)
+    write(folder / CARD, card, mode=OWNER_ONLY)
     write(folder / TLS_KEY, key_pem(tls), mode=OWNER_ONLY)
     write(folder / NODE_KEY, key_pem(node), mode=OWNER_ONLY)
-    write(folder / CERTIFICATE, reply.certificate)
-    write(folder / CA, ca.encode())
+    write(folder / CERTIFICATE, reply.certificate, mode=OWNER_ONLY)
+    write(folder / CA, ca.encode(), mode=OWNER_ONLY)
     write(folder / PATIENTS, os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
+    write(folder / SITE_KEY, os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
     config = f'name = "{code.site}"\nhost = "{reply.host}"\nport = {reply.port}\n\n'
     config += "[policy]\n# This site's own limits; what is left out has the safe value.\n\n"
     config += '[machine]\n# device = "cuda" trains on a GPU; physical_batch bounds its memory.\n'

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from wardround_common.plan import StudyPlan
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain as explain_plan
 from wardround_common.programs import run_program
+
+if TYPE_CHECKING:
+    from wardround_client.sealing import Sealer
 
 app = typer.Typer(
     name="wardround-site",
@@ -59,11 +62,14 @@ def check_data(
     workers: Workers = 1,
 ) -> None:
     """Read a folder as a study would, keep nothing, and say what can be used and why the rest cannot."""
+    from wardround_client.sealing import SiteKey
+
     with tempfile.TemporaryDirectory() as store:
         _read(
             folder,
             plan_from_tables(read_toml(plan)),
             store=Path(store) / "data",
+            sealer=SiteKey.new().data(b""),
             secret=secrets.token_bytes(32),
             workers=workers,
         )
@@ -113,6 +119,7 @@ def add_data(
     """Read a folder for a plan into this site's catalogue; files are only read, nothing leaves."""
     from wardround_client.home import SiteHome
     from wardround_client.shelf import Shelf
+    from wardround_common.trust import plan_digest
 
     home = SiteHome(folder)
     found = Shelf(folder).find(plan)
@@ -122,7 +129,27 @@ def add_data(
             remedy="Ask the lead for a new plan; what was approved stays as it is.",
             code="data.approved",
         )
-    _read(scans, found.plan, store=found.catalogue.parent, secret=home.patients_secret, workers=workers)
+    _read(
+        scans,
+        found.plan,
+        store=found.catalogue.parent,
+        sealer=home.site_key.data(plan_digest(found.plan)),
+        secret=home.patients_secret,
+        workers=workers,
+    )
+
+
+@data_commands.command("rejects")
+def show_rejects(folder: Dir, digest: Digest) -> None:
+    """Print, as CSV, the files that were read for a plan and cannot be used, and why."""
+    from wardround_client.home import SiteHome
+    from wardround_client.ingest import load_rejects
+    from wardround_client.shelf import Shelf
+    from wardround_common.trust import plan_digest
+
+    found = Shelf(folder).find(digest)
+    sealer = SiteHome(folder).site_key.data(plan_digest(found.plan))
+    typer.echo(load_rejects(found.catalogue.parent, sealer=sealer), nl=False)
 
 
 @plan_commands.command("add")
@@ -190,7 +217,9 @@ def _line(folder: Path) -> str:
     return f"{said['state']} {said['code']}".strip()
 
 
-def _read(folder: Path, wanted: StudyPlan, *, store: Path, secret: bytes, workers: int) -> None:
+def _read(
+    folder: Path, wanted: StudyPlan, *, store: Path, sealer: Sealer, secret: bytes, workers: int
+) -> None:
     """Read a folder, and say what can be used and why the rest cannot."""
     from wardround_client.catalogue import SIDES
     from wardround_client.ingest import REASONS, ingest
@@ -204,6 +233,7 @@ def _read(folder: Path, wanted: StudyPlan, *, store: Path, secret: bytes, worker
         read = ingest(
             folder,
             store=store,
+            sealer=sealer,
             input_plan=wanted.input,
             labels=wanted.labels,
             site_secret=secret,

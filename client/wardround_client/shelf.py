@@ -21,7 +21,7 @@ from pathlib import Path
 
 from wardround_client.catalogue import CATALOGUE_FILE
 from wardround_common.errors import ConfigError, ConsentError
-from wardround_common.files import OWNER_ONLY, read, write
+from wardround_common.files import OWNER_ONLY, private_folder, read, write
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, plan_digest
 
@@ -94,7 +94,7 @@ class Shelf:
         """
         plan = open_plan(signed, today=datetime.date.today())
         folder = self._path / plan_digest(plan).hex()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         write(folder / "plan", signed, mode=OWNER_ONLY)
         return Shelved(folder, signed, plan)
 

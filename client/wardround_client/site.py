@@ -31,6 +31,7 @@ from wardround_client.parts import RoundSecret, SiteParts
 from wardround_client.policy import SitePolicy
 from wardround_client.rounds import Conversation, resume_round, run_round
 from wardround_client.scratch import Scratch
+from wardround_client.sealing import SiteKey
 from wardround_client.study import SiteStudy
 from wardround_client.tasks import load_task
 from wardround_client.tasks.interface import RuntimeFlags, Task
@@ -38,6 +39,7 @@ from wardround_client.training.work import LocalTrainer, Trainer
 from wardround_common.accounting import check_precision, evaluate_event, train_event
 from wardround_common.audit import AuditLog
 from wardround_common.errors import ConsentError, ProtocolError, WardroundError
+from wardround_common.files import private_folder
 from wardround_common.logs import event
 from wardround_common.messages import Envelope, Packet, RoundContext, Signer, peek_request
 from wardround_common.models import layout_of
@@ -60,6 +62,7 @@ class Site:
     Args:
         home: The site's data folder; made if absent, for its owner only.
         signer: The site's name and identity key.
+        key: What its secrets, outputs and states are sealed under at rest; looked at before all else.
         policy: The site's own limits.
         flags: What its machine is good at.
         today: Its clock.
@@ -74,6 +77,7 @@ class Site:
         home: Path,
         *,
         signer: Signer,
+        key: SiteKey,
         policy: SitePolicy = SitePolicy(),
         flags: RuntimeFlags = RuntimeFlags(),
         today: Callable[[], datetime.date] = datetime.date.today,
@@ -86,11 +90,13 @@ class Site:
         self._today = today
         self._name = signer.name
         self._task = task
+        private_folder(home / SCRATCH)
+        scratch = Scratch(home / SCRATCH / "scratch.sqlite", key=key)
         self._parts = SiteParts(
             signer=signer,
             policy=policy,
             ledger=open_ledger(home, policy=policy, simulation_id=simulation_id),
-            scratch=Scratch(home / SCRATCH / "scratch.sqlite"),
+            scratch=scratch,
             record_path=home / "protocol.sqlite",
             flags=flags,
             today=today,
@@ -314,8 +320,7 @@ def open_ledger(home: Path, *, policy: SitePolicy, simulation_id: bytes | None =
         lifetime_epsilon=policy.lifetime_epsilon,
         lifetime_delta=policy.lifetime_delta,
     )
-    for folder in (home, home / SCRATCH):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(home / SCRATCH)
     return Ledger(
         home / "ledger.sqlite",
         limits=limits,

@@ -77,7 +77,7 @@ class SiteStudy:
         self._policy = SecAggPolicy(
             minimum_cohort=parts.policy.minimum_cohort, max_colluders=parts.policy.max_colluders
         )
-        vault = Vault(parts.scratch.vault_key(self._digest))
+        vault = Vault(parts.scratch.vault(self._digest))
         self._record = ProtocolRecord(
             parts.record_path, study=self._digest, vault=vault, tip=parts.scratch.tip(self._digest)
         )

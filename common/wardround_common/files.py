@@ -4,11 +4,14 @@ Rules:
 
 * A file is written beside its place, synced, and renamed: after a crash there is the old file or the new.
 * Whoever reads says how long the file may be.
-* Private files that others may read are refused, as ssh does.
+* Private files that others may read are refused, as ssh does. An access control list that lets in this
+  process's own user and nobody else is fine: so systemd hands out credentials.
 
 Not here: what is in a file.
 
 Privacy: knows names and lengths of files only.
+
+References: acl(5) and linux/posix_acl_xattr.h (the attribute's layout); systemd.exec(5), "Credentials".
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import contextlib
 import os
 import shutil
 import stat
+import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +30,10 @@ from wardround_common.errors import ConfigError, StorageError
 
 OWNER_ONLY = 0o600
 READABLE = 0o644
+_ACL = "system.posix_acl_access"
+_ACL_VERSION = struct.pack("<I", 2)
+_ACL_ENTRY = struct.Struct("<HHI")
+_ACL_USER, _ACL_GROUP_OWNER, _ACL_GROUP = 0x02, 0x04, 0x08
 
 
 def read(path: Path, *, limit_bytes: int) -> bytes:
@@ -101,6 +110,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, each for its owner only.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    for folder in reversed((path, *path.parents)):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -126,10 +146,29 @@ def check_private(path: Path) -> None:
         StorageError: ``files.exposed``.
     """
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
+    if mode & 0o077 and (mode & 0o007 or not _lets_in_nobody_else(path)):
         raise StorageError(
             f"{path} is open to others on this machine (mode {mode:04o})",
             remedy=f"Close it with chmod go= {path}, on a file system that keeps permissions; what others "
             "may have read is no secret any more.",
             code="files.exposed",
         )
+
+
+def _lets_in_nobody_else(path: Path) -> bool:
+    """Whether the group's bits are the mask of an access control list without a group or another user."""
+    if sys.platform != "linux":
+        return False
+    try:
+        found = os.getxattr(path, _ACL)
+    except OSError:
+        return False
+    entries = found.removeprefix(_ACL_VERSION)
+    if len(entries) != len(found) - len(_ACL_VERSION) or len(entries) % _ACL_ENTRY.size:
+        return False
+    for tag, permissions, who in _ACL_ENTRY.iter_unpack(entries):
+        if permissions and tag in (_ACL_GROUP_OWNER, _ACL_GROUP):
+            return False
+        if permissions and tag == _ACL_USER and who != os.geteuid():
+            return False
+    return path.stat().st_uid in (0, os.geteuid())

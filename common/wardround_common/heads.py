@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_common.errors import StorageError
-from wardround_common.files import sync_folder
+from wardround_common.files import OWNER_ONLY, sync_folder
 
 HEAD_BYTES = 32
 
@@ -62,7 +62,8 @@ class HeadFile:
         """
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            with fresh.open("w", encoding="ascii") as file:
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(head.hex() + "\n")
                 file.flush()
                 os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import os
 from pathlib import Path
 
 FIELDS = frozenset(
@@ -51,7 +52,8 @@ class _JsonLine(logging.Formatter):
 
 
 def log_to(path: Path, *, level: int = logging.INFO) -> logging.Handler:
-    """Append log lines to ``path``; returns the handler, for ``close_log``."""
+    """Append log lines to ``path``, for its owner only; returns the handler, for ``close_log``."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_JsonLine())
     _LOGGER.addHandler(handler)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from wardround_client.catalogue import Catalogue
 from wardround_client.ledger import Ledger, SideEpsilon, StudyCost
 from wardround_client.policy import SitePolicy
+from wardround_client.sealing import Sealer
 from wardround_client.site import check_consent, confirm_noise, open_ledger
 from wardround_common.audit import AuditLog
 from wardround_common.canonical import encode
@@ -88,6 +89,10 @@ class Federation:
         """The data folder of a site."""
         return self.out / "sites" / site
 
+    def sealer(self, site: str) -> Sealer:
+        """Seals what a site reads for the plan."""
+        return self.scenario.secrets.site_key(site).data(plan_digest(self.plan))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteData:
@@ -148,6 +153,7 @@ def _read_site(federation: Federation, folder: Path, site: str, screen: Screen) 
         done = ingest(
             folder,
             store=store,
+            sealer=federation.sealer(site),
             input_plan=plan.input,
             labels=plan.labels,
             site_secret=federation.scenario.secrets.site_secret(site),

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from wardround_client.ingest import ingest
+from wardround_client.sealing import SiteKey
 from wardround_common.accounting import training_epsilon
 from wardround_common.errors import ConfigError
 from wardround_common.logs import close_log, log_to
@@ -174,6 +175,7 @@ def _external(job: Job, screen: Screen) -> HeldOut | None:
         read = ingest(
             job.test,
             store=Path(store) / "data",
+            sealer=SiteKey.new().data(b""),
             input_plan=plan.input,
             labels=plan.labels,
             site_secret=job.federation.scenario.secrets.site_secret("test set"),

@@ -3,13 +3,15 @@
 The authority, the lead, the coordinator and every site are played with these keys, through the production
 code. No deployed program can be configured with a seed: only constructors of the simulation take these.
 
-Privacy: whoever knows the seed can remove every mask and all noise; a report of a simulation says so.
+Privacy: whoever knows the seed can remove every mask and all noise, and open every sealed file; a report of a
+simulation says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from wardround_client.sealing import SiteKey
 from wardround_common.canonical import digest
 from wardround_common.identity import SigningKey
 from wardround_common.streams import Stream, derive
@@ -28,6 +30,10 @@ class Secrets:
     def site_secret(self, site: str) -> bytes:
         """The secret under which a site hashes patient numbers."""
         return derive(self._root, "patients", site)
+
+    def site_key(self, site: str) -> SiteKey:
+        """What a site's data folder is sealed under."""
+        return SiteKey(derive(self._root, "site key", site))
 
     def baselines(self) -> bytes:
         """The secret that the models for comparison draw from."""

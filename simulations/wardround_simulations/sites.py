@@ -49,22 +49,31 @@ def make_site(spec: bytes, *, task: Callable[[str], Task] = load_task) -> Answer
         task: Finds a plan's task by name.
     """
     what = decode(spec, SiteSpec, limit_bytes=SPEC_LIMIT_BYTES)
-    home = Path(what.home)
     site = open_site(what, task=task)
-    site.approve(what.signed_plan, Catalogue.load(home / CATALOGUE / CATALOGUE_FILE))
+    site.approve(what.signed_plan, catalogue_of(what))
     return partial(answer, make_client_app(site.handle), what.node)
 
 
 def open_site(spec: SiteSpec, *, task: Callable[[str], Task] = load_task) -> Site:
     """A site with the secrets of the simulation; it has approved nothing."""
-    secrets = Secrets(spec.seed)
-    plan = plan_digest(open_plan(spec.signed_plan, today=datetime.date.today()))
+    secrets, plan = Secrets(spec.seed), _plan(spec)
     return Site(
         Path(spec.home),
         signer=Signer(spec.name, secrets.key(spec.name)),
+        key=secrets.site_key(spec.name),
         policy=spec.policy,
         round_secret=partial(secrets.round_secret, spec.name),
         entropy=secrets.entropy(spec.name, plan),
         simulation_id=secrets.ledger_id(spec.name),
         task=task,
     )
+
+
+def catalogue_of(spec: SiteSpec) -> Catalogue:
+    """What was read at a site for its plan."""
+    sealer = Secrets(spec.seed).site_key(spec.name).data(_plan(spec))
+    return Catalogue.load(Path(spec.home) / CATALOGUE / CATALOGUE_FILE, sealer)
+
+
+def _plan(spec: SiteSpec) -> bytes:
+    return plan_digest(open_plan(spec.signed_plan, today=datetime.date.today()))

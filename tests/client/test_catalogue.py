@@ -1,12 +1,22 @@
 """The catalogue: order, sides, views, and files that were tampered with."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from keys import DATA, KEY
 
-from wardround_client.catalogue import SIDES, Catalogue, Row, evaluation_rows, side_of, tensor_digest
+from wardround_client.catalogue import (
+    CATALOGUE_FILE,
+    SIDES,
+    Catalogue,
+    Row,
+    evaluation_rows,
+    side_of,
+    tensor_digest,
+)
+from wardround_client.sealing import SiteKey
 from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
 
@@ -161,9 +171,9 @@ def test_arrays_cannot_be_written(catalogue):
 
 
 def test_a_saved_catalogue_comes_back(catalogue, tmp_path):
-    path = tmp_path / "deep" / "catalogue.safetensors"
-    catalogue.save(path)
-    loaded = Catalogue.load(path)
+    path = tmp_path / "deep" / CATALOGUE_FILE
+    catalogue.save(path, DATA)
+    loaded = Catalogue.load(path, DATA)
     for name in ("images_NCHW", "patient_N", "label_N", "side_P"):
         assert np.array_equal(getattr(loaded, name), getattr(catalogue, name))
         assert not getattr(loaded, name).flags.writeable
@@ -176,36 +186,104 @@ def test_a_saved_catalogue_comes_back(catalogue, tmp_path):
 
 def test_the_view_of_a_side_cannot_be_saved(catalogue, tmp_path):
     with pytest.raises(StorageError) as caught:
-        catalogue.of_side("train").save(tmp_path / "view")
+        catalogue.of_side("train").save(tmp_path / "view", DATA)
     assert caught.value.code == "catalogue.view"
     assert list(tmp_path.iterdir()) == []
+
+
+def parts_of(path):
+    """What a saved catalogue holds, as only who has the site key reads it: all but the images, and those."""
+    with path.open("rb") as file:
+        content = b"".join(DATA.opened(file, CATALOGUE_FILE))
+    end = 8 + int.from_bytes(content[:8], "big")
+    return bytearray(content[8:end]), bytearray(content[end:])
+
+
+def write_parts(path, head, images, *, length=None):
+    length = len(head) if length is None else length
+    path.write_bytes(DATA.seal(length.to_bytes(8, "big") + bytes(head) + bytes(images), CATALOGUE_FILE))
+
+
+def another_head(head, **changes):
+    head[:] = msgspec.msgpack.encode(msgspec.msgpack.decode(bytes(head)) | changes)
 
 
 @pytest.mark.parametrize(
     "tamper",
     [
-        lambda tensors: tensors["images"].__setitem__((0, 0, 0, 0), 0.5),
-        lambda tensors: tensors.__setitem__("images", tensors["images"][:-1]),
-        lambda tensors: tensors.__setitem__("images", tensors["images"].astype(np.float64)),
-        lambda tensors: tensors.__setitem__("images", tensors["images"].reshape(-1, 64)),
-        lambda tensors: tensors.__setitem__("images", tensors["images"][::-1].copy()),
-        lambda tensors: tensors.__setitem__("extra", np.zeros(1)),
-        lambda tensors: tensors.pop("rows"),
-        lambda tensors: tensors.__setitem__("rows", tensors["rows"][:-1]),
-        lambda tensors: tensors.__setitem__("rows", np.append(tensors["rows"], np.uint8(0))),
-        lambda tensors: tensors["rows"].__setitem__(-1, tensors["rows"][-1] ^ 1),
-        lambda tensors: tensors["rows"].__setitem__(200, tensors["rows"][200] ^ 1),
+        lambda head, images: images.__setitem__(3, images[3] ^ 1),
+        lambda head, images: images.__delitem__(slice(-256, None)),
+        lambda head, images: images.extend(bytes(256)),
+        lambda head, images: images.__setitem__(slice(None), images[256:] + images[:256]),
+        lambda head, images: images.clear(),
+        lambda head, images: head.pop(),
+        lambda head, images: head.append(0),
+        lambda head, images: head.__setitem__(-1, head[-1] ^ 1),
+        lambda head, images: head.__setitem__(200, head[200] ^ 1),
+        lambda head, images: another_head(head, shape=[len(images) // 512, 1, 16, 8]),
+        lambda head, images: another_head(head, shape=[len(images) // 256, 1, 4, 16]),
+        lambda head, images: another_head(head, shape=[2**30, 1, 2**30, 2**30]),
+        lambda head, images: another_head(head, shape=[0, 1, 8, 8]),
+        lambda head, images: another_head(head, rows=[]),
+        lambda head, images: another_head(head, version=1),
+        lambda head, images: another_head(head, more=1),
     ],
 )
-def test_a_catalogue_that_was_altered_is_refused(catalogue, tmp_path, tamper):
+def test_a_catalogue_that_was_altered_is_refused_under_the_right_key_too(catalogue, tmp_path, tamper):
     path = tmp_path / "catalogue"
-    catalogue.save(path)
-    tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
-    tamper(tensors)
-    save_file(tensors, path)
+    catalogue.save(path, DATA)
+    head, images = parts_of(path)
+    write_parts(path, head, images)
+    assert Catalogue.load(path, DATA).snapshot == catalogue.snapshot
+    tamper(head, images)
+    write_parts(path, head, images)
+    assert code_of(path) == "catalogue.altered"
+
+
+@pytest.mark.parametrize("length", [0, 5, 2**20, 2**40, 2**63])
+def test_a_length_that_is_not_so_is_refused(catalogue, tmp_path, length):
+    path = tmp_path / "catalogue"
+    catalogue.save(path, DATA)
+    write_parts(path, *parts_of(path), length=length)
+    assert code_of(path) == "catalogue.altered"
+
+
+def test_no_byte_of_a_saved_catalogue_can_be_changed(tmp_path):
+    path = tmp_path / "catalogue"
+    Catalogue.of(rows()[:4]).save(path, DATA)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert code_of(path) in {"catalogue.altered", "storage.other_key"}
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        assert code_of(path) == "catalogue.altered"
+
+
+def test_a_catalogue_opens_under_its_own_site_key_and_plan_only(catalogue, tmp_path):
+    path = tmp_path / "catalogue"
+    catalogue.save(path, DATA)
+    assert code_of(path, KEY.data(b"q" * 32)) == "catalogue.altered"
+    assert code_of(path, SiteKey(b"t" * 32).data(b"p" * 32)) == "storage.other_key"
+    path.write_bytes(DATA.seal(b"".join(parts_of(path)), "rejects.sealed"))
+    assert code_of(path) == "catalogue.altered"
+
+
+def test_nothing_of_an_image_or_a_key_lies_in_the_file(catalogue, tmp_path):
+    path = tmp_path / "catalogue"
+    catalogue.save(path, DATA)
+    clear = path.read_bytes()
+    head, images = parts_of(path)
+    assert catalogue.images_NCHW[0].tobytes() in images
+    assert catalogue.patient_keys[0] in head
+    for word in (*catalogue.patient_keys, *catalogue.sop_N, catalogue.images_NCHW[0].tobytes()[:16]):
+        assert word not in clear
+
+
+def code_of(path, sealer=DATA):
     with pytest.raises(StorageError) as caught:
-        Catalogue.load(path)
-    assert caught.value.code == "catalogue.altered"
+        Catalogue.load(path, sealer)
+    return caught.value.code
 
 
 def with_channels(count):
@@ -223,8 +301,8 @@ def with_channels(count):
 def test_colour_images_come_back_and_each_channel_counts_in_the_snapshot(tmp_path):
     colours = with_channels(3)
     catalogue = Catalogue.of(colours)
-    catalogue.save(tmp_path / "catalogue")
-    loaded = Catalogue.load(tmp_path / "catalogue")
+    catalogue.save(tmp_path / "catalogue", DATA)
+    loaded = Catalogue.load(tmp_path / "catalogue", DATA)
     assert loaded.images_NCHW.shape == (len(colours), 3, 8, 8)
     assert loaded.snapshot == catalogue.snapshot
     seen = {catalogue.snapshot}
@@ -241,30 +319,30 @@ def test_images_of_another_number_of_channels_are_refused(catalogue, tmp_path, m
         Catalogue.of(with_channels(count))
     with monkeypatch.context() as patch:
         patch.setattr("wardround_client.catalogue.CHANNELS", range(5))
-        Catalogue.of(with_channels(count)).save(tmp_path / "catalogue")
+        Catalogue.of(with_channels(count)).save(tmp_path / "catalogue", DATA)
     with pytest.raises(StorageError) as caught:
-        Catalogue.load(tmp_path / "catalogue")
+        Catalogue.load(tmp_path / "catalogue", DATA)
     assert caught.value.code == "catalogue.altered"
 
 
 def test_a_catalogue_that_is_missing_or_no_catalogue_is_refused(tmp_path):
     path = tmp_path / "catalogue"
     with pytest.raises(StorageError) as caught:
-        Catalogue.load(path)
+        Catalogue.load(path, DATA)
     assert caught.value.code == "catalogue.unreadable"
     for content in (b"", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "):
         path.write_bytes(content)
         with pytest.raises(StorageError) as caught:
-            Catalogue.load(path)
+            Catalogue.load(path, DATA)
         assert caught.value.code == "catalogue.altered"
 
 
 def test_a_failed_save_leaves_the_catalogue_from_before(catalogue, tmp_path):
     path = tmp_path / "catalogue"
-    catalogue.save(path)
+    catalogue.save(path, DATA)
     blocked = tmp_path / "file"
     blocked.touch()
     with pytest.raises(StorageError) as caught:
-        catalogue.save(blocked / "catalogue")
+        catalogue.save(blocked / "catalogue", DATA)
     assert caught.value.code == "store.unwritable"
-    assert Catalogue.load(path).snapshot == catalogue.snapshot
+    assert Catalogue.load(path, DATA).snapshot == catalogue.snapshot

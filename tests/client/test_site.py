@@ -77,6 +77,7 @@ def make_site(tmp_path, task):
         site = Site(
             tmp_path / "home",
             signer=Signer("birch", SECRETS.key("birch")),
+            key=SECRETS.site_key("birch"),
             task=lambda name: task,
             **options,
         )

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from federations import SEED, catalogue_of, make_plan
+from keys import DATA
 
 from wardround_client.catalogue import CATALOGUE_FILE
 from wardround_client.tasks import load_task
@@ -28,7 +29,7 @@ PLAN = make_plan(3)
 @pytest.fixture
 def images(tmp_path):
     path = tmp_path / CATALOGUE_FILE
-    catalogue_of(SITE).save(path)
+    catalogue_of(SITE).save(path, DATA)
     return path
 
 
@@ -41,7 +42,9 @@ def process():
 
 def opened(process, images, plan=PLAN):
     signed = sign_plan(plan, Secrets(SEED).key("lead"))
-    return process.study(plan_digest(plan), signed=signed, site=SITE, catalogue=images, flags=RuntimeFlags())
+    return process.study(
+        plan_digest(plan), signed=signed, site=SITE, catalogue=images, sealer=DATA, flags=RuntimeFlags()
+    )
 
 
 def here(plan=PLAN):
@@ -121,7 +124,7 @@ def test_stop_ends_training_at_once_and_start_lets_it_begin_again(process, image
 
 def test_images_that_were_exchanged_are_not_trained_on(process, images):
     _, trainer = opened(process, images)
-    catalogue_of(SITE, salt=7).save(images)
+    catalogue_of(SITE, salt=7).save(images, DATA)
     trained(trainer)  # those in memory
     kill(process)
     with pytest.raises(StorageError) as caught:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from wardround_client.sealing import Sealer
 from wardround_client.secagg import ProtocolRecord, SiteSession, Vault
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError
@@ -51,7 +52,7 @@ def key_of(name: str) -> SigningKey:
 
 
 def make_record(path=":memory:") -> ProtocolRecord:
-    return ProtocolRecord(path, study=PLAN, vault=Vault(b"u" * 32))
+    return ProtocolRecord(path, study=PLAN, vault=Vault(Sealer(b"u" * 32, b"the site")))
 
 
 class World:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import pytest
 from audits import contents
 from federations import NAMES, KnownTask
 
 from wardround_client.app import make_client_app
-from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_common.audit import REPLIES, Happened, Refused, Sent, Taken, verify
 from wardround_common.canonical import decode
 from wardround_common.plan import AggregationPlan
@@ -22,7 +20,7 @@ from wardround_server.app import _to_packet
 from wardround_server.observer import Silent
 from wardround_simulations.federation import make_study, open_audit
 from wardround_simulations.grid import FIRST_NODE, _decode, answer, unchanged
-from wardround_simulations.sites import CATALOGUE, SPEC_LIMIT_BYTES, SiteSpec, open_site
+from wardround_simulations.sites import SPEC_LIMIT_BYTES, SiteSpec, catalogue_of, open_site
 
 
 class Tap:
@@ -205,7 +203,7 @@ def make_site_with_a_full_log(spec, *, after):
     """birch's log takes nothing more after so many replies."""
     what = decode(spec, SiteSpec, limit_bytes=SPEC_LIMIT_BYTES)
     site = open_site(what, task=lambda _: KnownTask())
-    site.approve(what.signed_plan, Catalogue.load(Path(what.home) / CATALOGUE / CATALOGUE_FILE))
+    site.approve(what.signed_plan, catalogue_of(what))
     handled = []
 
     def handle(packet):

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import sqlite3
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from federations import KnownTask
 
 from wardround_client.app import make_client_app
-from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import ProtocolError, StorageError
 from wardround_common.messages import TABLE, Accept, Envelope, Open, Packet, Start, peek
@@ -24,7 +22,7 @@ from wardround_server.observer import Silent
 from wardround_simulations.federation import make_study, make_workers
 from wardround_simulations.grid import FIRST_NODE, LocalGrid, answer, unchanged
 from wardround_simulations.secrets import Secrets
-from wardround_simulations.sites import CATALOGUE, SPEC_LIMIT_BYTES, SiteSpec, open_site
+from wardround_simulations.sites import SPEC_LIMIT_BYTES, SiteSpec, catalogue_of, open_site
 
 replace = msgspec.structs.replace
 LIMIT = 1 << 26
@@ -49,7 +47,7 @@ class Liar:
     def __call__(self, node_spec):
         spec = decode(node_spec, SiteSpec, limit_bytes=SPEC_LIMIT_BYTES)
         site = open_site(spec, task=lambda name: KnownTask())
-        site.approve(spec.signed_plan, Catalogue.load(Path(spec.home) / CATALOGUE / CATALOGUE_FILE))
+        site.approve(spec.signed_plan, catalogue_of(spec))
         self.sites.append(site)
         handle = partial(self.handle, site, spec) if spec.name == self.site else site.handle
         return partial(answer, make_client_app(handle), spec.node)

@@ -10,10 +10,14 @@ import threading
 import httpx
 import psutil
 import pytest
+from at_rest import found_in, open_to_others, pieces
 from safetensors.numpy import load_file
 
+from wardround_client.catalogue import Catalogue
+from wardround_client.home import SiteHome
 from wardround_client.keeping import SITE
 from wardround_client.scratch import Scratch
+from wardround_client.shelf import Shelf
 from wardround_common.aggregate import Aggregation
 from wardround_common.backup import write_backup
 from wardround_common.certificates import Issuer, key_pem, make_request, new_key
@@ -218,11 +222,22 @@ def test_the_released_model_is_the_one_that_every_site_accepted(deployed, ran):
     assert not outcome.paused
     assert outcome.accepted_by == HOSPITALS
     for site in HOSPITALS:
-        scratch = Scratch(deployed.home(site) / "scratch" / "scratch.sqlite")
+        home = SiteHome(deployed.home(site))
+        scratch = Scratch(home.path / "scratch" / "scratch.sqlite", key=home.site_key)
         assert scratch.state(digest, outcome.state.digest) is not None
         scratch.close()
     released = load_file(report.parent / "model.safetensors")
     assert sum(tensor.size for tensor in released.values()) == outcome.state.average.size
+
+
+def test_what_a_site_keeps_is_for_its_owner_only_and_of_images_nothing_is_in_clear(deployed, ran):
+    for site in HOSPITALS:
+        home = SiteHome(deployed.home(site))
+        assert open_to_others(home.path) == []
+        (shelved,) = Shelf(home.path).all()
+        catalogue = Catalogue.load(shelved.catalogue, home.site_key.data(plan_digest(shelved.plan)))
+        words = pieces({"site key": home.site_key.secret, "image": catalogue.images_NCHW[0].tobytes()})
+        assert set(found_in(home.path, words)) == {("site.key", "site key")}
 
 
 def test_the_report_is_of_a_deployment_and_has_no_exact_figure(ran):

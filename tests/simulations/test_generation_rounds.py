@@ -248,7 +248,8 @@ def test_a_discriminator_of_the_sites_own_is_part_of_what_a_spend_is_bound_to(wo
 def test_what_stays_at_a_site_is_what_the_plan_says(world, shared, kept):
     small = world(3, rounds=1, **generation(shared=shared))
     outcome = small.run(factory=make_site)
-    scratch = Scratch(small.federation.home("alder") / SCRATCH / "scratch.sqlite")
+    path = small.federation.home("alder") / SCRATCH / "scratch.sqlite"
+    scratch = Scratch(path, key=small.federation.scenario.secrets.site_key("alder"))
     assert scratch.local(plan_digest(small.federation.plan), outcome.state.digest).size == kept
     scratch.close()
     size = small.federation.plan.task.generator_layout(small.federation.plan).size

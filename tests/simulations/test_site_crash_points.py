@@ -16,13 +16,12 @@ from crashes import Countdown, PowerCut, watched
 from federations import NAMES, KnownTask, make_world
 
 from wardround_client.app import make_client_app
-from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_client.site import open_ledger
 from wardround_common.canonical import decode
 from wardround_common.messages import TABLE, Envelope, Open
 from wardround_common.plan import AggregationPlan
 from wardround_simulations.grid import answer
-from wardround_simulations.sites import CATALOGUE, SPEC_LIMIT_BYTES, SiteSpec, open_site
+from wardround_simulations.sites import SPEC_LIMIT_BYTES, SiteSpec, catalogue_of, open_site
 
 VICTIM = NAMES[1]
 ROUNDS = 2
@@ -54,8 +53,7 @@ class Hospital:
 
     def _start(self) -> None:
         self.site = open_site(self._spec, task=lambda _: self._task)
-        home = self.site._parts.record_path.parent
-        self.site.approve(self._spec.signed_plan, Catalogue.load(home / CATALOGUE / CATALOGUE_FILE))
+        self.site.approve(self._spec.signed_plan, catalogue_of(self._spec))
 
     def __call__(self, data: bytes) -> bytes:
         if self._spec.name != VICTIM:

@@ -93,6 +93,7 @@ def replies(tmp_path, world_run, *, salt, patients, fixed, task=MeanTask):
         site = Site(
             tmp_path / f"{salt}-{fixed}-{name}",
             signer=Signer(name, secrets.key(name)),
+            key=secrets.site_key(name),
             task=lambda _: task(),
             **sources,
         )

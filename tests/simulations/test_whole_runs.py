@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
+from wardround_client.ingest import load_rejects
 from wardround_client.policy import SitePolicy
 from wardround_client.site import open_ledger
 from wardround_common.accounting import evaluate_event, train_event
@@ -113,7 +114,8 @@ def test_no_patient_is_in_an_audit_log(finished, phantoms):
     words = set(planted_identifiers()) | patient_ids(phantoms)
     for site in ("alder", "birch", "cedar"):
         log = (out / "sites" / site / "audit.sqlite").read_bytes()
-        catalogue = Catalogue.load(out / "sites" / site / CATALOGUE / CATALOGUE_FILE)
+        path = out / "sites" / site / CATALOGUE / CATALOGUE_FILE
+        catalogue = Catalogue.load(path, federation(out).sealer(site))
         keys = {bytes(key) for key in catalogue.patient_keys}
         assert len(keys) > 10
         assert leaks(words, [log]) == set()
@@ -188,7 +190,8 @@ def test_originals_are_untouched_and_rejects_are_kept_at_the_site(finished, phan
     out, _, _ = finished
     for site in ("alder", "birch", "cedar"):
         files = len([path for path in (phantoms / site).rglob("*") if path.suffix == ".dcm"])
-        rejects = (out / "sites" / site / "data" / "rejects.csv").read_text().splitlines()[1:]
+        store = out / "sites" / site / CATALOGUE
+        rejects = load_rejects(store, sealer=federation(out).sealer(site)).splitlines()[1:]
         report = json.loads((out / "report.json").read_text())["data"][site]
         assert report["images"] + len(rejects) == files
         assert sum(report["rejects"].values()) == len(rejects)

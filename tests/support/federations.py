@@ -121,5 +121,5 @@ def make_world(
         catalogue = catalogue_of(
             site, patients=(patients or {}).get(site, 40), salt=(salts or {}).get(site, 0)
         )
-        catalogue.save(store / CATALOGUE_FILE)
+        catalogue.save(store / CATALOGUE_FILE, federation.sealer(site))
     return World(federation)

@@ -82,6 +82,7 @@ class Hospitals:
         site = Site(
             self.home / name,
             signer=Signer(name, SECRETS.key(name)),
+            key=SECRETS.site_key(name),
             policy=self.policy,
             round_secret=partial(SECRETS.round_secret, name),
             simulation_id=SECRETS.ledger_id(name),

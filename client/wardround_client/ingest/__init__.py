@@ -15,11 +15,12 @@ Rules:
   ``IngestError``.
 
 Privacy: what is written holds images, keyed hashes, and the paths of rejected files, all in the site's data
-store with permissions for its owner only. Messages and reasons hold no value of a file.
+store, sealed and with permissions for its owner only. Messages and reasons hold no value of a file.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,21 @@ from wardround_client.ingest.labels import read_labels
 from wardround_client.ingest.readers import read_all
 from wardround_client.ingest.reasons import REASONS, Rejected
 from wardround_client.ingest.scan import Outcome, Rules
-from wardround_client.ingest.store import REJECTS_FILE, save_rejects
+from wardround_client.ingest.store import REJECTS_FILE, load_rejects, save_rejects
+from wardround_client.sealing import Sealer
 from wardround_common.errors import ConfigError, IngestError
 from wardround_common.plan import InputPlan
 
-__all__ = ["CATALOGUE_FILE", "REASONS", "REJECTS_FILE", "Ingested", "Rejected", "decoders", "ingest"]
+__all__ = [
+    "CATALOGUE_FILE",
+    "REASONS",
+    "REJECTS_FILE",
+    "Ingested",
+    "Rejected",
+    "decoders",
+    "ingest",
+    "load_rejects",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +67,7 @@ def ingest(
     folder: Path,
     *,
     store: Path,
+    sealer: Sealer,
     input_plan: InputPlan,
     labels: tuple[str, ...],
     site_secret: bytes,
@@ -67,6 +79,7 @@ def ingest(
     Args:
         folder: The originals, sub-folders included.
         store: The site's data folder; ``CATALOGUE_FILE`` and ``REJECTS_FILE`` in it are replaced.
+        sealer: Seals both, for one plan.
         input_plan: How a scan becomes a tensor.
         labels: The plan's class names; their order is the class index.
         site_secret: 32 bytes, never rotated: the key of all pseudonyms.
@@ -87,15 +100,17 @@ def ingest(
     outcomes = _read(folder, paths, rules=rules, progress=progress, workers=workers)
     rows, refused = collect(outcomes)
     rejects = tuple(sorted(unread + refused))
-    save_rejects(store, rejects)
+    save_rejects(store, rejects, sealer=sealer)
     if not rows:
+        counts = sorted(Counter(row.code for row in rejects).items())
         raise IngestError(
-            f"none of the {len(rejects)} files in the data folder can be used",
-            remedy=f"Read {REJECTS_FILE} in the site's data store: it has the reason for each file.",
+            f"none of the {len(rejects)} files in the data folder can be used: "
+            + ", ".join(f"{count} {code}" for code, count in counts),
+            remedy="At a site, `wardround-site data rejects` lists the files and the reason for each.",
             code="ingest.no_usable_scan",
         )
     catalogue = Catalogue.of(rows)
-    catalogue.save(store / CATALOGUE_FILE)
+    catalogue.save(store / CATALOGUE_FILE, sealer)
     return Ingested(catalogue=catalogue, rejects=rejects)
 
 

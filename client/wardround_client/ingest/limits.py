@@ -61,5 +61,8 @@ MIN_NUMBER = 1e-9
 MAX_LABEL_BYTES = 64 * 2**20
 """``labels.csv``."""
 
+MAX_REJECTS_BYTES = 4 * 2**30
+"""The table of files that were not used, which is read in one piece."""
+
 MAX_CATALOGUE_BYTES = 8 * 2**30
 """All tensors of one catalogue, which lies in memory."""

@@ -17,6 +17,7 @@ References: SQLite, "PRAGMA synchronous", "PRAGMA secure_delete".
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from wardround_common.errors import StorageError
+from wardround_common.files import OWNER_ONLY
 
 _TABLES: Final = {
     "roster": "signed BLOB, PRIMARY KEY (study, round)",
@@ -57,7 +59,7 @@ class Tables:
     """The tables of one study in a file that several studies may share.
 
     Args:
-        path: The file; made where it is missing.
+        path: The file; made where it is missing, readable by its owner only.
         study: The plan's digest.
         tip: Remembers the number of rows; None remembers nothing.
 
@@ -69,6 +71,8 @@ class Tables:
         self._study = study
         self._tip: Tip | None = None  # from when the record has been found whole
         with translated():
+            if path != ":memory:":
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = DELETE")
             self._db.execute("PRAGMA synchronous = EXTRA")
@@ -153,10 +157,10 @@ def rolled_back() -> StorageError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """SQLite's errors as ours."""
+    """SQLite's and the system's errors as ours."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StorageError(
             f"the protocol record cannot be read or written: {error}",
             remedy="Check disk and permissions of the data folder; the site sends nothing until then.",

@@ -1,28 +1,25 @@
 """Peers' shares at rest: sealed until their attempt is over.
 
-The key lies in the scratch database, which no backup holds; the sealed shares lie in the protocol record. A
-copy of either alone opens nothing.
+The key lies in the scratch database, which no backup holds, sealed under the site key; the sealed shares lie
+in the protocol record. A copy of either, or of both without the site key, opens nothing.
 
-Privacy: protects the peers against whoever gets hold of the record; not against whoever reads both files.
+Not here: the scheme (``wardround_client.sealing``).
 
-References: NIST SP 800-38D section 8.2.2 (random nonces of 96 bits).
+Privacy: protects the peers against whoever gets hold of the record; not against whoever has both files and
+the site key.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+from wardround_client.sealing import Sealer
 from wardround_common.canonical import decode, encode
 from wardround_common.errors import StorageError
 from wardround_common.messages import RoundContext
 from wardround_common.secagg.channel import HeldShares
 
-_NONCE_BYTES: Final = 12
 _LIMIT_BYTES: Final = 1 << 20
 
 
@@ -30,17 +27,16 @@ class Vault:
     """Seals the shares of an attempt.
 
     Args:
-        key: 32 bytes, the site's own.
+        sealer: The study's own, of which the key is in no backup.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
 
     def seal(self, held: Mapping[str, HeldShares], context: RoundContext) -> bytes:
         """The sealed shares, bound to their attempt."""
-        nonce = os.urandom(_NONCE_BYTES)
         plain = encode({name: (shares.mask_key, shares.seed) for name, shares in held.items()})
-        return nonce + self._cipher.encrypt(nonce, plain, encode(context))
+        return self._sealer.seal(plain, "shares", encode(context))
 
     def open(self, sealed: bytes, context: RoundContext) -> dict[str, HeldShares]:
         """The shares, by dealer.
@@ -48,10 +44,9 @@ class Vault:
         Raises:
             StorageError: ``storage.shares_lost``: another key, another attempt, or altered bytes.
         """
-        nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
-            plain = self._cipher.decrypt(nonce, ciphertext, encode(context))
-        except (InvalidTag, ValueError) as error:
+            plain = self._sealer.open(sealed, "shares", encode(context))
+        except StorageError as error:
             raise shares_lost() from error
         found = decode(plain, dict[str, tuple[bytes, bytes]], limit_bytes=_LIMIT_BYTES)
         return {name: HeldShares(*shares) for name, shares in found.items()}

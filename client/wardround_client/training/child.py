@@ -78,7 +78,7 @@ def _done(studies: dict[bytes, LocalTrainer], job: jobs.Job) -> jobs.Reply:
 
 def _do(studies: dict[bytes, LocalTrainer], job: jobs.Job) -> jobs.Reply:
     if isinstance(job, jobs.Open):
-        catalogue = Catalogue.load(Path(job.catalogue))
+        catalogue = Catalogue.load(Path(job.catalogue), job.sealer)
         plan = open_plan(job.signed, today=date.min)
         studies[job.plan] = LocalTrainer(
             plan, site=job.site, catalogue=catalogue, flags=job.flags, task=load_task

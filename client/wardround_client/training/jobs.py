@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from wardround_client.sealing import Sealer
 from wardround_client.tasks.interface import RuntimeFlags
 from wardround_common.errors import TrainerError
 from wardround_common.problems import Problem
@@ -32,6 +33,8 @@ class Open(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="o
     site: str
     catalogue: str
     """Path of the images."""
+    sealer: Sealer
+    """What they are sealed with; it opens the images of this plan and nothing else."""
     flags: RuntimeFlags
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Census
+from wardround_client.sealing import Sealer
 from wardround_client.tasks.interface import RuntimeFlags, TrainOutput
 from wardround_client.training import jobs
 from wardround_common.errors import StorageError, TrainerError
@@ -54,10 +55,19 @@ class TrainerProcess:
         return None if child is None or child.poll() is not None else child.pid
 
     def study(
-        self, plan: bytes, *, signed: bytes, site: str, catalogue: Path, flags: RuntimeFlags
+        self,
+        plan: bytes,
+        *,
+        signed: bytes,
+        site: str,
+        catalogue: Path,
+        sealer: Sealer,
+        flags: RuntimeFlags,
     ) -> tuple[Census, ProcessTrainer]:
         """Have the child read a study's images (``Trainers.study``)."""
-        job = jobs.Open(plan=plan, signed=signed, site=site, catalogue=str(catalogue), flags=flags)
+        job = jobs.Open(
+            plan=plan, signed=signed, site=site, catalogue=str(catalogue), sealer=sealer, flags=flags
+        )
         opened = self.ask(job, jobs.Opened)
         self._open.add(plan)
         return Census(opened.snapshot, opened.patient_keys), ProcessTrainer(self, job, opened.snapshot)

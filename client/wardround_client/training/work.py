@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wardround_client.catalogue import Catalogue, Census
+from wardround_client.sealing import Sealer
 from wardround_client.tasks.interface import CountingTask, RuntimeFlags, Streams, Task, TrainOutput
 from wardround_common.errors import ProtocolError
 from wardround_common.messages import Kind
@@ -56,7 +57,14 @@ class Trainers(Protocol):
     """What trains at a site: a trainer for each of its studies."""
 
     def study(
-        self, plan: bytes, *, signed: bytes, site: str, catalogue: Path, flags: RuntimeFlags
+        self,
+        plan: bytes,
+        *,
+        signed: bytes,
+        site: str,
+        catalogue: Path,
+        sealer: Sealer,
+        flags: RuntimeFlags,
     ) -> tuple[Census, Trainer]:
         """Read a study's images; returns what they are, and who trains on them.
 
@@ -65,6 +73,7 @@ class Trainers(Protocol):
             signed: The plan as its lead signed it.
             site: Name of the site in it.
             catalogue: Path of the images.
+            sealer: What they are sealed with.
             flags: What the machine is good at.
 
         Raises:

@@ -1,11 +1,13 @@
 """A small hospital: a folder of DICOM files that tests fill, ingest and look at."""
 
+import csv
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keys import DATA
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -14,7 +16,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from wardround_client.ingest import Ingested, ingest
+from wardround_client.ingest import Ingested, ingest, load_rejects
 from wardround_client.ingest.dataset import open_dataset, quietly
 from wardround_client.ingest.isolation import Decoder
 from wardround_client.ingest.labels import LabelTable, Source
@@ -107,7 +109,11 @@ class Hospital:
 
     def ingest(self, **options) -> Ingested:
         settings = {"labels": LABELS, "site_secret": SECRET, "input_plan": self.plan, "store": self.store}
-        return ingest(self.folder, **(settings | options))
+        return ingest(self.folder, sealer=DATA, **(settings | options))
+
+    def rejects(self) -> list[dict[str, str]]:
+        """The saved table."""
+        return list(csv.DictReader(io.StringIO(load_rejects(self.store, sealer=DATA), newline="")))
 
     def outcome(self, content, *, plan=None) -> Outcome:
         """What becomes of one file on its own; every patient P1 to P3 is labelled."""

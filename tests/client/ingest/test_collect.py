@@ -94,9 +94,9 @@ def test_without_one_usable_scan_there_is_one_error_and_the_reasons_are_written(
     with pytest.raises(IngestError) as caught:
         hospital.ingest()
     assert caught.value.code == "ingest.no_usable_scan"
-    table = (hospital.store / "rejects.csv").read_text()
-    assert 'a.dcm,"(0008,0018)",label.missing,' in table
-    assert "b.txt,,file.not_dicom," in table
+    assert "1 file.not_dicom, 1 label.missing" in caught.value.message
+    found = [(row["path"], row["tag"], row["code"]) for row in hospital.rejects()]
+    assert found == [("a.dcm", "(0008,0018)", "label.missing"), ("b.txt", "", "file.not_dicom")]
 
 
 def test_a_table_whose_scans_are_all_of_another_export_labels_by_patient(hospital, make):

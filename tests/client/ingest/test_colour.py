@@ -8,6 +8,7 @@ import jpeg_ls
 import msgspec
 import numpy as np
 import pytest
+from keys import DATA
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
@@ -419,7 +420,7 @@ def test_a_folder_of_photographs_becomes_a_catalogue_of_three_channels(hospital,
     hospital.put("grey.dcm", make())
     result = hospital.ingest(input_plan=PLAN, workers=2)
     assert [(row.path, row.code) for row in result.rejects] == [("grey.dcm", "modality.other")]
-    loaded = Catalogue.load(hospital.store / CATALOGUE_FILE)
+    loaded = Catalogue.load(hospital.store / CATALOGUE_FILE, DATA)
     assert loaded.images_NCHW.shape == (3, 3, 16, 16)
     assert loaded.snapshot == result.catalogue.snapshot
     found = {image.tobytes() for image in loaded.images_NCHW}

@@ -6,8 +6,10 @@ import sqlite3
 
 import msgspec
 import pytest
+from keys import KEY
 
 from wardround_client.scratch import Scratch
+from wardround_client.sealing import Sealer
 from wardround_client.secagg import AcceptedRound, ProtocolRecord, Vault
 from wardround_client.secagg.rows import BegunAttempt, SentUpload
 from wardround_common.errors import SecAggError, StorageError
@@ -39,8 +41,12 @@ def accept(record, context=ROUND, *, start=START, next_digest=NEXT, message=b"ac
     return record.accept(context, start=start, next_digest=next_digest, message=message)
 
 
+def vault_of(key):
+    return Vault(Sealer(key, b"the site"))
+
+
 def open_record(path, *, study=STUDY, key=b"v" * 32, tip=None):
-    return ProtocolRecord(path, study=study, vault=Vault(key), tip=tip)
+    return ProtocolRecord(path, study=study, vault=vault_of(key), tip=tip)
 
 
 @pytest.fixture
@@ -324,7 +330,7 @@ def test_shares_lie_in_the_file_only_sealed_and_open_under_their_key_and_attempt
     for other in (open_record(path, key=b"w" * 32).held,):
         with pytest.raises(StorageError):
             other(ROUND)
-    vault = Vault(b"v" * 32)
+    vault = vault_of(b"v" * 32)
     sealed = vault.seal(HELD, ROUND)
     for lie in (sealed[:-1] + bytes([sealed[-1] ^ 1]), b""):
         with pytest.raises(StorageError):
@@ -343,7 +349,7 @@ def test_the_newest_roster_is_remembered(record, later):
 
 
 def test_a_record_that_was_restored_from_a_backup_is_noticed(tmp_path, path):
-    scratch = Scratch(tmp_path / "scratch.sqlite")
+    scratch = Scratch(tmp_path / "scratch.sqlite", key=KEY)
     record = open_record(path, tip=scratch.tip(STUDY))
     begin(record)
     mask(record)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
+from wardround_client.sealing import Sealer
 from wardround_common.plan import StudyPlan
 from wardround_common.processes import process_pool
 from wardround_simulations.federation import Federation
@@ -46,7 +47,7 @@ class _Job:
     plan: StudyPlan
     simulation: SimulationPlan
     secret: bytes
-    catalogues: Mapping[str, Path]
+    catalogues: Mapping[str, tuple[Path, Sealer]]
 
 
 def compare(federation: Federation, federated: Vector, screen: Screen) -> Models:
@@ -70,7 +71,10 @@ def compare(federation: Federation, federated: Vector, screen: Screen) -> Models
 
 def _jobs(federation: Federation) -> Iterator[_Job]:
     """Largest first."""
-    catalogues = {site: federation.home(site) / CATALOGUE / CATALOGUE_FILE for site in federation.names}
+    catalogues = {
+        site: (federation.home(site) / CATALOGUE / CATALOGUE_FILE, federation.sealer(site))
+        for site in federation.names
+    }
     whats: list[tuple[What, str]] = [("federated_without_privacy", ""), ("pooled", "")]
     for site in sorted(federation.plan.sites, key=lambda site: -site.patients):
         whats += [("local_private", site.name), ("local", site.name)]
@@ -106,7 +110,7 @@ def _train(job: _Job) -> Vector:
     from wardround_simulations.baselines import with_privacy, without_privacy
 
     torch.set_num_threads(1)
-    train = {site: Catalogue.load(path).of_side("train") for site, path in job.catalogues.items()}
+    train = {site: Catalogue.load(*sealed).of_side("train") for site, sealed in job.catalogues.items()}
     recipe, secret = job.simulation.non_private, job.secret
     if job.what == "federated_without_privacy":
         return without_privacy.federated_without_privacy(job.plan, train=train, recipe=recipe, secret=secret)
