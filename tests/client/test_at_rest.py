@@ -11,17 +11,20 @@ import pytest
 from at_rest import found_in, open_to_others, pieces
 from federations import catalogue_of
 from hospitals import SECRETS, CountedTask, Hospitals
+from typer.testing import CliRunner
 
 from wardround_client.catalogue import CATALOGUE_FILE, Catalogue
 from wardround_client.ingest.reasons import Rejected
 from wardround_client.ingest.store import REJECTS_FILE, load_rejects, save_rejects
+from wardround_client.main import app
 from wardround_client.sealing import SiteKey
+from wardround_client.shelf import Shelf
 from wardround_client.site import Site
 from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
 from wardround_common.messages import Signer
 from wardround_common.secagg.ring import WORDS, to_bytes
-from wardround_common.trust import plan_digest
+from wardround_common.trust import plan_digest, sign_plan
 
 SITE = "birch"
 KEY = SECRETS.site_key(SITE)
@@ -168,3 +171,18 @@ def test_the_shares_of_one_attempt_are_not_those_of_another_site_or_study(hospit
     keys = {hospitals.sites[name]._parts.scratch.vault(plan).key for name in hospitals.names}
     keys.add(hospitals.sites[SITE]._parts.scratch.vault(digest("another plan")).key)
     assert len(keys) == len(hospitals.names) + 1
+
+
+def test_the_rejects_of_a_plan_are_printed_at_its_site(hospitals):
+    plan, home = hospitals.plan, hospitals.home / SITE
+    Shelf(home).add(sign_plan(plan, SECRETS.key("lead")))
+    (home / "site.toml").write_text(f'name = "{SITE}"\nhost = "coordinator.example"\nport = 8443\n')
+    command = ["data", "rejects", str(home), plan_digest(plan).hex()[:8]]
+    asked = CliRunner().invoke(app, command)
+    assert (asked.exception.code, asked.output) == ("site_key.missing", "")
+    (home / "site.key").write_bytes(KEY.secret)
+    (home / "site.key").chmod(0o600)
+    assert CliRunner().invoke(app, command).output.splitlines() == [
+        "path,tag,code,reason",
+        f"{REJECT.path},,{REJECT.code},{REJECT.reason}",
+    ]

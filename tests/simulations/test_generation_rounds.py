@@ -225,14 +225,17 @@ def test_a_discriminator_of_the_sites_own_is_part_of_what_a_spend_is_bound_to(wo
     def bound(out, change):
         small = world(3, out=out, rounds=2, **generation(shared="generator"))
         path = small.federation.home("alder") / SCRATCH / "scratch.sqlite"
+        sealer = small.federation.scenario.secrets.site_key("alder").scratch()
         losing = Losing()
 
         def wire(leg, node, message_type, data):
             losing(leg, node, message_type, data)
             if losing.round == 2 and leg == "request" and message_type.endswith("start") and change:
                 with sqlite3.connect(path) as database:
-                    (local,) = database.execute("SELECT local FROM state").fetchone()
-                    database.execute("UPDATE state SET local = ?", (bytes(4) + local[4:],))
+                    plan, digest, local = database.execute("SELECT plan, digest, local FROM state").fetchone()
+                    place = ("state local", plan, digest)
+                    other = sealer.seal(bytes(4) + sealer.open(local, *place)[4:], *place)
+                    database.execute("UPDATE state SET local = ? WHERE digest = ?", (other, digest))
             return data
 
         small.run(factory=make_site, wire=wire)
