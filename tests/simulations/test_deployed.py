@@ -4,6 +4,7 @@ import base64
 import datetime
 import json
 import re
+import shutil
 import ssl
 import threading
 
@@ -14,7 +15,7 @@ from at_rest import found_in, open_to_others, pieces
 from safetensors.numpy import load_file
 
 from wardround_client.catalogue import Catalogue
-from wardround_client.home import SiteHome
+from wardround_client.home import SITE_KEY, SiteHome
 from wardround_client.keeping import SITE
 from wardround_client.scratch import Scratch
 from wardround_client.shelf import Shelf
@@ -283,6 +284,8 @@ def test_backups_of_running_programs_know_every_file_and_a_restored_site_comes_o
     deployed.home("cedar").rename(tmp_path / "lost")
     digest = ("--digest", written.manifest.digest)
     deployed.call("wardround-site", "restore", tmp_path / "cedar", deployed.home("cedar"), *digest)
+    assert not (deployed.home("cedar") / SITE_KEY).exists()
+    shutil.copy(tmp_path / "lost" / SITE_KEY, deployed.home("cedar"))  # kept apart, as the pages say
     deployed.start_site("cedar")
     deployed.wait_for_sites()
     assert f"{STUDY}: approved" in deployed.call("wardround-site", "status", deployed.home("cedar"))
