@@ -8,7 +8,8 @@ Rules:
 * The site listens nowhere. It connects to one address, whose certificate the coordinator's own CA signed,
   and shows its own certificate; TLS 1.3.
 * No app bundle is ever asked for: what runs is what is installed.
-* A message is answered once. What breaks over it is reported as a code and does not end the line; what the
+* The coordinator keeps a message until it is answered, and hands it out again to a site that comes anew.
+* What breaks over it is reported as a code and does not end the line; what the
   site's audit log cannot hold is not answered at all.
 * The coordinator holds a request for messages until there is one. Where it does not, the site asks less often
   the longer nothing comes.
@@ -42,11 +43,7 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
-    PullObjectResponse,
-    PushObjectResponse,
-)
+from flwr.proto.message_pb2 import PullObjectResponse, PushObjectResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -203,9 +200,6 @@ class _Session:
             make_pull_object_fn_protobuf(self._client.PullObject, node, run),
             initial_backoff=FIRST_LOOK_S,
             backoff_cap=LAST_LOOK_S,
-        )
-        self._client.ConfirmMessageReceived(
-            ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=identifier)
         )
         request = inflate_object_from_contents(identifier, contents)
         if not isinstance(request, Message):

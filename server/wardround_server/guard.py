@@ -46,7 +46,7 @@ _FLEET = frozenset(
         *("push-object", "pull-object", "confirm-message-received"),
     )
 )
-_NODE_KEY_HEADER = b"flwr-public-key"
+NODE_KEY_HEADER = b"flwr-public-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class FleetGuard:
         if site is None:
             return HTTPStatus.FORBIDDEN, "guard.stranger", ""
         headers = dict(scope["headers"])
-        if headers.get(_NODE_KEY_HEADER) != base64.b64encode(site.node_key):
+        if headers.get(NODE_KEY_HEADER) != base64.b64encode(site.node_key):
             return HTTPStatus.FORBIDDEN, "guard.other_node", site.name
         length = headers.get(b"content-length", b"")
         if not length.isdigit() or b"transfer-encoding" in headers:

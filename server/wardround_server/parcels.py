@@ -32,7 +32,7 @@ class Store(Protocol):
     def collect(self, answer: bytes) -> tuple[dict[str, bytes], tuple[str, ...]]:
         """The objects of the messages in Flower's answer to a pull, and the messages that are complete.
 
-        What is returned is confirmed: it is not kept any more.
+        What is returned is confirmed: whoever pulled need not say that it has come.
         """
         ...
 

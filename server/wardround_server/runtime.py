@@ -150,17 +150,22 @@ class JobGrid(HttpGrid):
     def get_node_ids(self) -> Iterable[int]:
         """The nodes that are online."""
         with self._answered():
+            self._renew()
             return super().get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages, their objects with them."""
+        """Send messages, their objects with them; they were made for the run that there is."""
         messages = list(messages)
         with self._answered():
+            if self._renew():
+                raise _no_service("there is a new run")
             return super().push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that are there."""
         with self._answered():
+            if self._renew():
+                raise _no_service("there is a new run")
             return super().pull_messages(message_ids)
 
     def beat(self) -> bool:
@@ -180,15 +185,20 @@ class JobGrid(HttpGrid):
     @contextlib.contextmanager
     def _answered(self) -> Iterator[None]:
         try:
-            if self._token is _NONE:
-                self._token = self._runtime.claim(patience_s=RENEWAL_S)
-                self._begin()
             yield
         except (httpx.HTTPError, ObjectPushError) as error:
             self.close()
             self._token = _NONE
             event("service.lost", level=logging.WARNING, code=type(error).__name__)
             raise _no_service(type(error).__name__) from error
+
+    def _renew(self) -> bool:
+        """Take up a new run where there is none; whether that was so."""
+        if self._token is not _NONE:
+            return False
+        self._token = self._runtime.claim(patience_s=RENEWAL_S)
+        self._begin()
+        return True
 
     def _begin(self) -> Context:
         """Take up the run that the token is for."""

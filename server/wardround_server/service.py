@@ -30,6 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wardround_common.errors import StorageError, TransportError
 from wardround_common.files import OWNER_ONLY, write
+from wardround_server.arrivals import Arrivals
 from wardround_server.enrolment import Enrolment
 from wardround_server.guard import CERTIFICATE, FleetGuard, LoopbackGuard
 from wardround_server.holding import JOB_HOLD_S, SITE_HOLD_S, Bell, Holding
@@ -97,14 +98,11 @@ async def _serve(home: CoordinatorHome, ready: Callable[[], None]) -> None:
         sites[fingerprint] = site
 
     to_sites, to_job = Bell(), Bell()
-    fleet = FleetGuard(
-        _held(ParcelPort(link.app, link.fleet), "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S),
-        sites,
-    )
+    from_sites = Arrivals(ParcelPort(link.app, link.fleet), link)
+    from_job = ParcelPort(link.app, link.runtime)
+    fleet = FleetGuard(_held(from_sites, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S), sites)
     loopback = LoopbackGuard(
-        _held(
-            ParcelPort(link.app, link.runtime), "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S
-        ),
+        _held(from_job, "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S),
         secret=secret,
         run_path=RUN_PATH,
         new_run=link.new_run,

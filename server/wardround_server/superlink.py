@@ -91,6 +91,19 @@ class SuperLink:
             )
             _renumber(state, made, node_number(node_key))
 
+    def release(self, node_key: bytes) -> None:
+        """End the earlier life of a node (``arrivals.Nodes``)."""
+        self._state.deactivate_node(node_number(node_key))
+
+    def redeliver(self, node_key: bytes) -> None:
+        """Hand out again what a node was given and did not answer (``arrivals.Nodes``)."""
+        state, node = self._state, node_number(node_key)
+        with state.lock:
+            for name, message in state.message_ins_store.items():
+                answered = name in state.message_ins_id_to_message_res_id
+                if message.metadata.dst_node_id == node and not answered:
+                    message.metadata.delivered_at = ""
+
     def new_run(self) -> int:
         """A run that waits for an executor.
 
@@ -127,7 +140,9 @@ class SuperLink:
     @property
     def fleet(self) -> Objects:
         """What sites send and pull, for parcels."""
-        return Objects(self._state, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse)
+        return Objects(
+            self._state, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse, again=True
+        )
 
     @property
     def runtime(self) -> Objects:
@@ -165,12 +180,20 @@ class Objects:
         pulled: Type of the answer to a pull.
         sent: Type of a request that sends messages.
         answered: Type of the answer to it.
+        again: Whether what is pulled may have to be pulled again: it is kept until it is answered.
     """
 
     def __init__(
-        self, state: InMemoryLinkState, pulled: type[Pulled], sent: type[Sent], answered: type[Answered]
+        self,
+        state: InMemoryLinkState,
+        pulled: type[Pulled],
+        sent: type[Sent],
+        answered: type[Answered],
+        *,
+        again: bool = False,
     ) -> None:
         self._state = state
+        self._again = again
         self._pulled, self._sent, self._answered = pulled, sent, answered
 
     def collect(self, answer: bytes) -> tuple[dict[str, bytes], tuple[str, ...]]:
@@ -185,7 +208,8 @@ class Objects:
             if all(parts.values()) and len(that_fit(objects | parts)) == len(objects | parts):
                 objects |= parts
                 complete.append(name)
-                self._state.object_store.delete(name)
+                if not self._again:
+                    self._state.object_store.delete(name)
         return objects, tuple(complete)
 
     def store(self, request: bytes, answer: bytes, objects: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -193,4 +217,8 @@ class Objects:
         messages, wanted = self._sent.FromString(request).messages_list, self._answered.FromString(answer)
         run, session = messages[0].metadata.run_id, wanted.session_id
         names = [name for name in wanted.objects_to_push if name in objects]
-        return tuple(name for name in names if self._state.store_object(run, session, name, objects[name]))
+        stored = tuple(name for name in names if self._state.store_object(run, session, name, objects[name]))
+        for message in messages:
+            if question := message.metadata.reply_to_message_id:
+                self._state.object_store.delete(question)
+        return stored

@@ -1,0 +1,314 @@
+"""Parcels, sites that come anew, jobs that outlive their service: on a real SuperLink."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections import Counter
+from functools import partial
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse, PushObjectResponse
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from wardround_common.certificates import new_key
+from wardround_common.errors import TransportError
+from wardround_common.parcels import MEDIA_TYPE, ROOM_BYTES, Parcel, Parcels, pack, that_fit, unpack
+from wardround_server.arrivals import Arrivals
+from wardround_server.guard import LoopbackGuard
+from wardround_server.parcels import ParcelPort
+from wardround_server.runtime import RUN_PATH, JobGrid, Runtime
+from wardround_server.superlink import SuperLink, node_number
+from wardround_simulations.deployed import free_ports
+
+SECRET = os.urandom(32)
+KEY = new_key()
+PUBLIC = public_key_to_bytes(KEY.public_key())
+
+
+class Service:
+    """A SuperLink behind its port, without TLS and without the guard of the outer port; counts requests."""
+
+    def __init__(self, port):
+        self.port, self.requests = port, Counter()
+        self.link = SuperLink(SECRET)
+        self.link.admit("alder", PUBLIC)
+        started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), daemon=True)
+        self._thread.start()
+        assert started.wait(30)
+
+    async def _run(self, started):
+        fleet = Arrivals(ParcelPort(self.link.app, self.link.fleet), self.link)
+        runtime = ParcelPort(self.link.app, self.link.runtime)
+        loopback = LoopbackGuard(runtime, secret=SECRET, run_path=RUN_PATH, new_run=self.link.new_run)
+
+        async def app(scope, receive, send):
+            path = scope.get("path", "")
+            self.requests[path] += 1
+            await (fleet if path.startswith("/v1/fleet/") else loopback)(scope, receive, send)
+
+        self.server = uvicorn.Server(
+            uvicorn.Config(app, port=self.port, log_level="error", timeout_graceful_shutdown=1)
+        )
+        self.server.capture_signals = contextlib.nullcontext
+        task = asyncio.create_task(self.server.serve())
+        while not self.server.started:
+            await asyncio.sleep(0.01)
+        started.set()
+        await task
+
+    def stop(self):
+        self.server.should_exit = True
+        self._thread.join(30)
+
+
+@pytest.fixture
+def service():
+    made = Service(free_ports(1)[0])
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def grid(service):
+    runtime = Runtime(address=f"127.0.0.1:{service.port}", secret=SECRET)
+    made = JobGrid(runtime, runtime.claim(patience_s=10))
+    yield made
+    made.end("completed")
+
+
+class Client:
+    """A site's end of the line, as ``link`` has it."""
+
+    def __init__(self, service, *, parcels=True):
+        found = partial(PullObjectResponse, object_found=True, object_available=True)
+        self.parcels = Parcels(
+            found=lambda content: found(object_content=content).SerializeToString(),
+            stored=PushObjectResponse(stored=True).SerializeToString(),
+        )
+        auth = NodeAuthHttpInterceptor(KEY, KEY.public_key())
+        chain = [RuntimeVersionHttpInterceptor(component_name="SuperNode"), auth]
+        url = f"http://127.0.0.1:{service.port}"
+        self.http = FleetHttpClient(url, interceptors=[*chain, *([self.parcels] if parcels else [])])
+        request = ActivateNodeRequest(public_key=PUBLIC, heartbeat_interval=30.0)
+        self.node = Node(node_id=self.http.ActivateNode(request).node_id)
+
+    def pull(self):
+        pulled = self.http.PullMessages(PullMessagesRequest(node=self.node))
+        if not pulled.messages_list:
+            return None
+        head = message_from_proto(pulled.messages_list[0])
+        names = [one.object_id for one in iterate_object_tree(pulled.message_object_trees[0])]
+        pull = make_pull_object_fn_protobuf(self.http.PullObject, self.node, head.metadata.run_id)
+        contents = pull_objects(names, pull, initial_backoff=0.01)
+        message = inflate_object_from_contents(head.metadata.message_id, contents)
+        message.metadata.__dict__["_message_id"] = head.metadata.message_id
+        return message
+
+    def push(self, reply, *, carried=None):
+        reply.metadata.__dict__["_message_id"] = reply.object_id
+        parts = get_all_nested_objects(reply)
+        content = {name: part.deflate() for name, part in parts.items()}
+        with no_object_id_recompute(), self.parcels.carrying(content if carried is None else carried):
+            pushed = self.http.PushMessages(
+                PushMessagesRequest(
+                    node=self.node,
+                    messages_list=[message_to_proto(remove_content_from_message(reply))],
+                    message_object_trees=[get_object_tree(reply)],
+                )
+            )
+            run = reply.metadata.run_id
+            send = make_push_object_fn_protobuf(self.http.PushObject, self.node, run, pushed.session_id)
+            push_objects(parts, send, object_ids_to_push=set(pushed.objects_to_push))
+
+
+def record(words=100):
+    data = np.arange(words, dtype=np.uint32)
+    array = Array(dtype="uint32", shape=data.shape, stype="raw", data=data.tobytes())
+    return RecordDict(
+        {"packet": ConfigRecord({"envelope": b"e" * 50}), "arrays": ArrayRecord({"ring": array})}
+    )
+
+
+def asked(grid, client, content=None):
+    (name,) = grid.push_messages([Message(content or record(), client.node.node_id, "query.start")])
+    return name
+
+
+def same(message, content):
+    return (
+        message.content["packet"] == content["packet"]
+        and message.content["arrays"]["ring"].data == content["arrays"]["ring"].data
+    )
+
+
+def test_a_message_and_its_reply_take_four_requests(service, grid):
+    client = Client(service)
+    before = service.requests.total()
+    name = asked(grid, client)
+    message = client.pull()
+    assert same(message, record())
+    client.push(Message(record(50), reply_to=message))
+    (reply,) = grid.pull_messages([name])
+    assert same(reply, record(50))
+    assert service.requests.total() - before == 4
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_what_does_not_fit_a_parcel_and_who_knows_none_go_flowers_way(service, grid, theirs):
+    client = Client(service, parcels=theirs)
+    large = record((ROOM_BYTES // 4) + 1000)
+    name = asked(grid, client, large)
+    message = client.pull()
+    assert same(message, large)
+    larger = record((ROOM_BYTES // 4) + 2000)
+    client.push(Message(larger, reply_to=message))
+    (reply,) = grid.pull_messages([name])
+    assert same(reply, larger)
+    assert service.requests["/v1/fleet/push-object"] >= 1
+    assert service.requests["/v1/fleet/pull-object"] >= 1
+
+
+def test_an_object_that_flower_did_not_ask_for_is_not_stored(service, grid):
+    client = Client(service)
+    asked(grid, client)
+    message = client.pull()
+    state = service.link._state
+    before = set(state.object_store.store)
+    reply = Message(record(7), reply_to=message)
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(reply).items()}
+    client.push(reply, carried=parts | {"0" * 64: b"planted"})
+    assert state.object_store.get("0" * 64) is None
+    assert set(parts) <= set(state.object_store.store) | before
+
+
+def test_a_parcel_without_the_signature_of_the_node_stores_nothing(service, grid):
+    client = Client(service)
+    asked(grid, client)
+    request = PushMessagesRequest(node=client.node).SerializeToString()
+    before = dict(service.link._state.object_store.store)
+    url = f"http://127.0.0.1:{service.port}/v1/fleet/push-messages"
+    body = pack(Parcel(request, {"0" * 64: b"planted"}))
+    answer = httpx.post(url, content=body, headers={"content-type": MEDIA_TYPE}, trust_env=False)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] != MEDIA_TYPE
+    assert dict(service.link._state.object_store.store) == before
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", pack(Parcel(b"", {}))[:-1], b"\x93\xc4\x00\x80\x90\x00"])
+def test_a_body_that_is_no_parcel_is_refused(service, body):
+    url = f"http://127.0.0.1:{service.port}/v1/fleet/push-messages"
+    answer = httpx.post(url, content=body, headers={"content-type": MEDIA_TYPE}, trust_env=False)
+    assert answer.status_code == 400
+
+
+def test_a_site_that_comes_anew_gets_again_what_it_did_not_answer_and_nothing_else(service, grid):
+    client = Client(service)
+    first = asked(grid, client, record(10))
+    client.push(Message(record(1), reply_to=client.pull()))
+    asked(grid, client, record(20))
+    assert same(client.pull(), record(20))
+    assert client.pull() is None
+    again = Client(service)  # at once: its earlier life has said nothing of its end
+    assert again.node.node_id == client.node.node_id
+    assert same(again.pull(), record(20))
+    assert again.pull() is None
+    (reply,) = grid.pull_messages([first])
+    assert same(reply, record(1))
+
+
+def test_a_request_is_forgotten_when_it_is_answered(service, grid):
+    client = Client(service)
+    name = asked(grid, client)
+    message = client.pull()
+    assert name in service.link._state.object_store.store
+    client.push(Message(record(2), reply_to=message))
+    assert name not in service.link._state.object_store.store
+
+
+def test_a_node_has_the_same_number_in_every_life_of_the_service():
+    numbers = set()
+    for _ in range(2):
+        link = SuperLink(SECRET)
+        link.admit("alder", PUBLIC)
+        link.admit("alder", PUBLIC)
+        numbers.add(link._state.get_node_id_by_public_key(PUBLIC))
+    assert numbers == {node_number(PUBLIC)}
+    assert node_number(PUBLIC) != node_number(public_key_to_bytes(new_key().public_key()))
+
+
+def test_a_job_says_so_while_the_service_is_away_and_goes_on_when_it_is_back(service, grid):
+    client = Client(service)
+    asked(grid, client)
+    port = service.port
+    service.stop()
+    for act in (lambda: grid.pull_messages(["x"]), grid.get_node_ids, lambda: asked(grid, client)):
+        with pytest.raises(TransportError) as caught:
+            act()
+        assert caught.value.code == "coordinator.no_service"
+    assert grid.beat()
+    back = Service(port)
+    try:
+        again = Client(back)
+        with pytest.raises(TransportError):
+            asked(grid, again, record(30))  # made for a run that is gone
+        name = asked(grid, again, record(30))
+        message = again.pull()
+        assert same(message, record(30))
+        again.push(Message(record(3), reply_to=message))
+        (reply,) = grid.pull_messages([name])
+        assert same(reply, record(3))
+    finally:
+        back.stop()
+
+
+def test_a_run_that_the_service_does_not_know_any_more_is_replaced(service, grid):
+    client = Client(service)
+    grid._token = "0" * 64  # as after a restart that was too quick to be seen
+    grid.close()
+    for _ in range(2):  # lost; and made for a run that is gone
+        with pytest.raises(TransportError):
+            asked(grid, client)
+    name = asked(grid, client, record(4))
+    client.push(Message(record(5), reply_to=client.pull()))
+    assert same(next(iter(grid.pull_messages([name]))), record(5))
+
+
+def test_an_object_that_nobody_has_is_not_in_a_parcel(service, grid):
+    client = Client(service)
+    request = PullObjectRequest(node=client.node, run_id=grid.run.run_id, object_id="1" * 64)
+    assert not client.http.PullObject(request).object_found
+
+
+def test_a_parcel_has_room_for_so_much():
+    objects = {"a": b"x" * (ROOM_BYTES - 10), "b": b"y" * 11, "c": b"z" * 10}
+    assert list(that_fit(objects)) == ["a", "c"]
+    parcel = Parcel(b"flower", {"a": b"1"}, ("a",))
+    assert unpack(pack(parcel)) == parcel
