@@ -77,7 +77,7 @@ from wardround_common.parcels import Parcels
 HEARTBEAT_S = 15.0
 """Flower calls a node away after twice this time without a sign of life."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-"""Between two attempts to connect."""
+"""Between two attempts to connect: longer after each that failed."""
 BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
 REQUEST_S = 60.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 1.0
@@ -114,13 +114,12 @@ class Link:
         """Answer until ``stop`` is set, whatever happens to the line."""
         pause = FIRST_PAUSE_S
         while not stop.is_set():
-            began = time.monotonic()
             try:
                 _Session(self._keys, self._app, look=self._look, online=self._online).run(stop)
             except _BROKEN as error:
+                if self._state == "online":
+                    pause = FIRST_PAUSE_S
                 self._tell("offline", _why(error))
-            if time.monotonic() - began > LONGEST_PAUSE_S:
-                pause = FIRST_PAUSE_S
             stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._tell("stopped", "")

@@ -26,9 +26,12 @@ from wardround_common.messages import Packet
 from wardround_common.secagg.ring import from_bytes, to_bytes
 from wardround_server.transport import Reply, Transport
 
-NODE_UNAVAILABLE = 5
+FLOWERS_CODES = {3: "transport.lost", 4: "transport.lost", 5: "transport.unavailable"}
+"""What Flower says of a message that is gone, of a reply that is, and of a node that is."""
 AWAY_S = 0.5
-"""Between two looks whether the service is back."""
+"""Between two looks whether the service, or a node, is back."""
+ABSENT_S = 30.0
+"""How long a node that a service which was started anew has not seen yet is waited for."""
 
 
 def make_server_app(job: Callable[[Transport], None], *, poll_s: float = 0.25) -> ServerApp:
@@ -67,32 +70,39 @@ class FlowerTransport:
         open_, waiting = dict(packets), dict[str, int]()
         while open_ and (seconds := time.monotonic() - start) < timeout_s:
             try:
-                waiting = waiting or self._push(name, open_)
-                arrived = list(self._grid.pull_messages(list(waiting)))
+                away = open_.keys() - waiting.values()
+                waiting |= self._push(name, {node: open_[node] for node in open_ if node in away})
+                arrived = list(self._grid.pull_messages(list(waiting))) if waiting else []
             except TransportError:  # whatever was on its way is lost
                 waiting = {}
                 time.sleep(AWAY_S)
                 continue
-            for message in arrived:
-                node = waiting.pop(message.metadata.reply_to_message_id, None)
+            replies = [(waiting.pop(m.metadata.reply_to_message_id, None), m) for m in arrived]
+            for node, message in replies:
                 if node is not None:
                     del open_[node]
                     yield _reply(node, message, seconds=time.monotonic() - start)
+            if seconds > ABSENT_S:
+                for node in open_.keys() - waiting.values():
+                    del open_[node]
+                    yield Reply(node=node, packet=None, code="transport.unavailable", seconds=seconds)
             if not arrived:
-                time.sleep(self._poll_s)
+                time.sleep(self._poll_s if waiting else AWAY_S)
         for node in open_:
             yield Reply(node=node, packet=None, code="transport.timeout", seconds=seconds)
 
     def _push(self, name: str, packets: Mapping[int, Packet]) -> dict[str, int]:
-        """Send requests; returns the nodes by the messages that they were sent."""
+        """Send requests; returns the nodes by the messages, without those that are not there."""
+        if not packets:
+            return {}
         messages = [Message(_to_record(packet), node, f"query.{name}") for node, packet in packets.items()]
-        return dict(zip(self._grid.push_messages(messages), packets, strict=True))
+        sent = zip(self._grid.push_messages(messages), packets, strict=True)
+        return {identifier: node for identifier, node in sent if identifier}
 
 
 def _reply(node: int, message: Message, *, seconds: float) -> Reply:
     if message.has_error():
-        gone = message.error.code == NODE_UNAVAILABLE
-        code = "transport.unavailable" if gone else _printable(message.error.reason)
+        code = FLOWERS_CODES.get(message.error.code) or _printable(message.error.reason)
         return Reply(node=node, packet=None, code=code, seconds=seconds)
     packet = _to_packet(message.content)
     code = "" if packet else "message.malformed"
