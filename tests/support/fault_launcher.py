@@ -58,8 +58,8 @@ class Schedule:
         os.write(handle, json.dumps({"pid": pid, "time": time.time()}).encode())
         os.fsync(handle)
         os.close(handle)
-        os.kill(pid, signal.SIGKILL)
-        if pid == os.getpid():
+        os.kill(pid, entry["signal"])
+        if pid == os.getpid() and entry["signal"] == signal.SIGKILL:
             time.sleep(60)  # until it has come
 
     def here(self, point: str, where: Where) -> None:

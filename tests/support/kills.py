@@ -1,7 +1,8 @@
-"""A deployment whose processes are killed and started again, and the schedule of the kills."""
+"""A deployment whose processes are killed or stopped in the middle, and the schedules of that."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +46,7 @@ labels = ["normal", "nodule"]
 rounds = {rounds}
 expires = "2099-12-31"
 sites = [
-    {{ name = "alder", patients = 60 }},
-    {{ name = "birch", patients = 60 }},
-    {{ name = "cedar", patients = 60 }},
+{sites}
 ]
 
 [task]
@@ -76,20 +76,39 @@ target_delta = 1e-4
 epsilon = 5.0
 
 [aggregation]
+minimum_cohort = {minimum}
 verify = "{verify}"
-exchange_timeout_s = 120.0
+exchange_timeout_s = {timeout_s}
 """
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A study: how many rounds, its evaluation included."""
+
+    study: str
+    rounds: int
+    minimum: int
+    verify: str = "full"
+    timeout_s: float = 120.0
+
+    def toml(self, names) -> str:
+        """The plan."""
+        sites = "\n".join(f'    {{ name = "{name}", patients = 60 }},' for name in names)
+        fields = vars(self) | {"rounds": self.rounds - 1, "sites": sites}
+        return PLAN.format(**fields)
+
+
+@dataclass(frozen=True)
 class Kill:
-    """One kill of the schedule."""
+    """One signal of a schedule; most kill."""
 
     study: str
     program: str
     point: str
     round: int
     who: str = ""
+    signal: int = signal.SIGKILL
 
     @property
     def id(self) -> str:
@@ -119,17 +138,24 @@ def schedule() -> list[Kill]:
 
 
 KILLS = schedule()
-STUDIES = {
-    study: max(k.round for k in KILLS if k.study == study) for study in dict.fromkeys(k.study for k in KILLS)
-}
-"""Rounds of each study, its evaluation included."""
+STUDIES = [
+    Planned(
+        study,
+        rounds=max(kill.round for kill in KILLS if kill.study == study),
+        minimum=len(NAMES),
+        verify="sum" if study in ("kill-job", "kill-site") else "full",
+    )
+    for study in dict.fromkeys(kill.study for kill in KILLS)
+]
 
 
 @dataclass(kw_only=True, slots=True)
 class Killed(Deployment):
-    """A deployment that a supervisor keeps alive."""
+    """A deployment that a supervisor keeps alive; what is ``held`` it does not start again."""
 
+    studies: list[Planned] = field(default_factory=list)
     restarts: Counter = field(default_factory=Counter)
+    held: set[str] = field(default_factory=set)
     ended: threading.Event = field(default_factory=threading.Event)
     keeper: threading.Thread | None = None
 
@@ -140,11 +166,11 @@ class Killed(Deployment):
 
     def _keep(self) -> None:
         while not self.ended.wait(0.05):
-            if self.service is not None and self.service.poll() == -signal.SIGKILL:
+            if _was_killed(self.service) and "service" not in self.held:
                 self.restarts["service"] += 1
                 self.service = self.start("wardround-coordinator", "run", self.coordinator)
             for name, process in list(self.sites.items()):
-                if process.poll() == -signal.SIGKILL:
+                if _was_killed(process) and name not in self.held:
                     self.restarts[name] += 1
                     self.start_site(name)
 
@@ -173,6 +199,21 @@ class Killed(Deployment):
             self.keeper.join()
         Deployment.stop(self)
 
+    @contextlib.contextmanager
+    def running(self):
+        """Service and sites run, and are kept alive."""
+        os.environ |= {"FAULTS": str(self.out / "faults"), "WARDROUND_DEBUG": "1"}
+        try:
+            self.start_service()
+            for name in self.names:
+                self.start_site(name)
+            self.wait_for_sites()
+            self.supervise()
+            yield self
+        finally:
+            self.stop()
+            del os.environ["FAULTS"], os.environ["WARDROUND_DEBUG"]
+
     def ends(self, study: str) -> dict[int, bytes | None]:
         """What each round led to."""
         plan = _plan(self, study)
@@ -191,55 +232,57 @@ class Killed(Deployment):
         return open_ledger(self.home(name), policy=SiteHome(self.home(name)).config.policy)
 
 
-def found(out: Path) -> Killed:
-    """A coordinator and three sites that joined and approved every study; nothing runs."""
-    made = Killed(out=out, plan=out / "plan.toml", names=NAMES)
+def found(out: Path, studies: list[Planned], names: tuple[str, ...] = NAMES) -> Killed:
+    """A coordinator and sites that joined and approved every study; nothing runs."""
+    made = Killed(out=out, plan=out / "plan.toml", names=names, studies=studies)
     made.found()
     made.start_service()
     try:
-        for name in NAMES:
+        for name in names:
             join(made.home(name), read_code(invite(CoordinatorHome(made.coordinator), name)))
-        for study, rounds in STUDIES.items():
-            verify = "sum" if study in ("kill-job", "kill-site") else "full"
-            made.plan.write_text(PLAN.format(study=study, rounds=rounds - 1, verify=verify))
+        for planned in studies:
+            made.plan.write_text(planned.toml(names))
             plan = bytes.fromhex(made.sign())
-            for name in NAMES:
+            for name in names:
                 shelved = Shelf(made.home(name)).find(plan.hex())
                 images(name).save(shelved.catalogue, SiteHome(made.home(name)).site_key.data(plan))
                 shelved.approve()
     finally:
         made.stop()
-    for name in NAMES:
+    for name in names:
         made.ledger(name).shut()
     return made
 
 
 def copy_of(template: Killed, out: Path, kills: list[Kill]) -> Killed:
-    """A copy of a deployment, with a schedule; run it as its programs are started through the launcher."""
+    """A copy of a deployment with a schedule, whose programs start through the launcher."""
     shutil.copytree(template.out, out)
     (out / "faults" / "fired").mkdir(parents=True)
-    plans = {study: _plan(template, study).hex() for study in STUDIES}
+    plans = {planned.study: _plan(template, planned.study).hex() for planned in template.studies}
     entries = [vars(kill) | {"id": kill.id, "plan": plans[kill.study]} for kill in kills]
     (out / "faults" / "schedule.json").write_text(json.dumps(entries))
     (out / "coordinator" / "service.pid").unlink(missing_ok=True)
-    return Killed(out=out, plan=out / "plan.toml", names=NAMES, launcher=LAUNCHER)
+    return Killed(
+        out=out, plan=out / "plan.toml", names=template.names, studies=template.studies, launcher=LAUNCHER
+    )
 
 
 def run_all(made: Killed) -> Killed:
     """Run every study of a deployment, one after the other."""
-    os.environ |= {"FAULTS": str(made.out / "faults"), "WARDROUND_DEBUG": "1"}
-    try:
-        made.start_service()
-        for name in NAMES:
-            made.start_site(name)
-        made.wait_for_sites()
-        made.supervise()
-        for study in STUDIES:
-            made.run_killed(study)
-    finally:
-        made.stop()
-        del os.environ["FAULTS"], os.environ["WARDROUND_DEBUG"]
+    with made.running():
+        for planned in made.studies:
+            made.run_killed(planned.study)
     return made
+
+
+def fire_of(made: Killed, kill: Kill) -> int:
+    """Wait until it happens; returns the process that it happened to."""
+    path = made.out / "faults" / "fired" / kill.id
+    deadline = time.monotonic() + PATIENCE_S
+    while not path.is_file() or not path.read_bytes():
+        assert time.monotonic() < deadline, f"{kill.id} does not happen"
+        time.sleep(0.05)
+    return json.loads(path.read_text())["pid"]
 
 
 def fired(made: Killed) -> dict[str, float]:
@@ -247,6 +290,10 @@ def fired(made: Killed) -> dict[str, float]:
     return {
         path.name: json.loads(path.read_text())["time"] for path in (made.out / "faults" / "fired").iterdir()
     }
+
+
+def _was_killed(process) -> bool:
+    return process is not None and process.poll() == -signal.SIGKILL
 
 
 def images(site: str) -> Catalogue:
