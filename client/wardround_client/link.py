@@ -221,10 +221,11 @@ class _Session:
                     clientapp_runtime_list=[0.0],
                 )
             )
+            left = set(pushed.objects_to_push) - self._parcels.done
             push_objects(
                 parts,
                 make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
-                object_ids_to_push=set(pushed.objects_to_push),
+                object_ids_to_push=left,
             )
 
     def _beat(self, node: Node, ended: threading.Event) -> None:

@@ -96,13 +96,16 @@ class Parcels:
     Args:
         found: Flower's answer to who asks for an object: from its content, its bytes.
         stored: Flower's answer to who sent an object, in bytes.
+
+    Attributes:
+        done: Objects of the last message that arrived with it; or messages that need not be confirmed.
     """
 
     def __init__(self, *, found: Callable[[bytes], bytes], stored: bytes) -> None:
         self._found = found
         self._stored = stored
         self._here: dict[str, bytes] = {}
-        self._done: frozenset[str] = frozenset()
+        self.done: frozenset[str] = frozenset()
         self._carried: Mapping[str, bytes] = {}
 
     @contextlib.contextmanager
@@ -112,7 +115,7 @@ class Parcels:
         try:
             yield
         finally:
-            self._carried, self._done = {}, frozenset()
+            self._carried, self.done = {}, frozenset()
 
     def intercept(self, context: Call, call_next: Next) -> httpx.Response:
         """Send a call as a parcel, or answer it from one."""
@@ -123,14 +126,14 @@ class Parcels:
                 return self._push(context, call_next)
             case "PullObject" if (name := context.message.object_id) in self._here:
                 return _answer(context, self._found(self._here.pop(name)))
-            case "PushObject" if context.message.object_id in self._done:
+            case "PushObject" if context.message.object_id in self.done:
                 return _answer(context, self._stored)
-            case "ConfirmMessageReceived" if context.message.message_object_id in self._done:
+            case "ConfirmMessageReceived" if context.message.message_object_id in self.done:
                 return _answer(context, b"")
         return call_next(context)
 
     def _pull(self, context: Call, call_next: Next) -> httpx.Response:
-        self._here, self._done = {}, frozenset()
+        self._here, self.done = {}, frozenset()
         context.request.headers["accept"] = MEDIA_TYPE
         return self._opened(context, call_next(context))
 
@@ -150,7 +153,7 @@ class Parcels:
         if response.headers.get("content-type") != MEDIA_TYPE:
             return response
         parcel = unpack(response.content)
-        self._here, self._done = dict(parcel.objects), frozenset(parcel.done)
+        self._here, self.done = dict(parcel.objects), frozenset(parcel.done)
         return _answer(context, parcel.flower)
 
 

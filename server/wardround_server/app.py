@@ -95,7 +95,8 @@ class FlowerTransport:
         """Send requests; returns the nodes by the messages, without those that are not there."""
         if not packets:
             return {}
-        messages = [Message(_to_record(packet), node, f"query.{name}") for node, packet in packets.items()]
+        records = {id(packet): _to_record(packet) for packet in packets.values()}  # most are one object
+        messages = [Message(records[id(packet)], node, f"query.{name}") for node, packet in packets.items()]
         sent = zip(self._grid.push_messages(messages), packets, strict=True)
         return {identifier: node for identifier, node in sent if identifier}
 

@@ -27,20 +27,27 @@ from typing import Final
 
 import httpx
 from flwr.app import Context, Message
+from flwr.app.message import remove_content_from_message
 from flwr.common.constant import SubStatus
-from flwr.common.serde import context_from_proto, run_from_proto
+from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
 from flwr.proto.message_pb2 import PullObjectResponse, PushObjectResponse
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
     PullTaskInputRequest,
+    PushAppMessagesRequest,
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
 from flwr.serverapp import ServerApp
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
+from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
+    get_all_nested_objects,
+    get_object_tree,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_push_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, push_objects
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -220,11 +227,23 @@ class JobGrid(HttpGrid):
         )
 
     def _try_push_messages(self, run_id: int, messages: Iterable[Message]) -> list[str]:
-        objects: dict[str, bytes] = {}
+        """As Flower does, but that each object is serialised once, and goes along."""
+        messages = list(messages)
+        parts: dict[str, InflatableObject] = {}
         for message in messages:
-            objects |= {name: one.deflate() for name, one in get_all_nested_objects(message).items()}
-        with self._parcels.carrying(objects):
-            return super()._try_push_messages(run_id, messages)
+            parts |= get_all_nested_objects(message)
+        request = PushAppMessagesRequest(
+            messages_list=[message_to_proto(remove_content_from_message(message)) for message in messages],
+            message_object_trees=[get_object_tree(message) for message in messages],
+        )
+        client = self._runtime_client
+        with self._parcels.carrying({name: part.deflate() for name, part in parts.items()}):
+            pushed = client.PushMessages(request)
+            left = set(pushed.objects_to_push) - self._parcels.done
+            if left:
+                send = make_push_object_fn_protobuf(client.PushObject, self.node, run_id, pushed.session_id)
+                push_objects(parts, send, object_ids_to_push=left)
+        return list(pushed.message_ids)
 
 
 def _no_service(why: str) -> TransportError:
