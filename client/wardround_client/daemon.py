@@ -3,7 +3,7 @@
 Rules:
 
 * One daemon per folder (a lock).
-* What is approved while it runs is taken up between two messages.
+* What is approved or refused while it runs is taken up before the next message.
 * Images and torch are in a child process (``training``); what breaks there does not break the line.
 * It listens nowhere.
 
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wardround_client.app import make_client_app
-from wardround_client.home import SiteHome
+from wardround_client.home import STATUS, SiteHome
 from wardround_client.link import Link
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
@@ -34,9 +34,8 @@ from wardround_client.training import TrainerProcess, Trainers
 from wardround_common.errors import StorageError, WardroundError
 from wardround_common.files import OWNER_ONLY, write
 from wardround_common.logs import event, log_to
+from wardround_common.messages import Packet
 from wardround_common.trust import plan_digest
-
-STATUS = "status.json"
 
 
 def make_site(home: SiteHome) -> Site:
@@ -70,7 +69,7 @@ def run_site(
         site, training = make(home), trainers()
         try:
             approvals = _Approvals(home, site, training)
-            app = make_client_app(site.handle)
+            app = make_client_app(approvals.handle)
             Link(home.line, app, told=_Status(home.path).tell, look=approvals.take_up).run(stop)
         finally:
             training.close()
@@ -78,7 +77,7 @@ def run_site(
 
 
 class _Approvals:
-    """Takes up what a person approved."""
+    """The guard with what a person decided by now."""
 
     def __init__(self, home: SiteHome, site: Site, training: Trainers) -> None:
         self._shelf = Shelf(home.path)
@@ -86,15 +85,23 @@ class _Approvals:
         self._key = home.site_key
         self._site = site
         self._training = training
-        self._seen: set[str] = set()
+        self._seen: dict[str, bytes] = {}
         self.take_up()
 
+    def handle(self, request: Packet | None) -> Packet:
+        """Answer a request (``Site.handle``) by what is decided when it is looked at."""
+        self.take_up()
+        return self._site.handle(request)
+
     def take_up(self) -> None:
-        """Approve at the guard what is new on the shelf; what is not acceptable is logged and left."""
-        for digest in sorted(self._shelf.approved() - self._seen):
-            self._seen.add(digest)
+        """Follow the shelf; what is not acceptable on it is logged and left."""
+        approved = self._shelf.approved()
+        for folder in sorted(self._seen.keys() - approved):
+            self._site.withdraw(self._seen.pop(folder))
+        for folder in sorted(approved - self._seen.keys()):
+            self._seen[folder] = b""
             try:
-                found = self._shelf.find(digest)
+                found = self._shelf.find(folder)
                 plan = plan_digest(found.plan)
                 census, trainer = self._training.study(
                     plan,
@@ -105,8 +112,9 @@ class _Approvals:
                     flags=self._config.machine,
                 )
                 self._site.take_up(found.signed, census, trainer)
+                self._seen[folder] = plan
             except WardroundError as error:
-                event("plan.refused", level=logging.WARNING, plan=digest, code=error.code)
+                event("plan.refused", level=logging.WARNING, plan=folder, code=error.code)
 
 
 class _Status:

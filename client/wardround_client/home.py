@@ -7,7 +7,10 @@
     patients.secret          under which patient numbers are hashed; never rotated
     site.key                 under which all that is derived from patients is sealed (``sealing``)
     ledger.sqlite, audit.sqlite, protocol.sqlite, scratch/
-    plans/DIGEST/            plan, catalogue, rejects, and `approved` where a person said so (``shelf``)
+    plans/DIGEST/            plan, catalogue, rejects, and `approved` or `refused` where a person said so
+                             (``shelf``)
+    trust.toml               keys that were compared by phone (``pins``)
+    paused                   while a person has stopped everything (``pausing``)
     status.json, log.jsonl
 
 Rules:
@@ -46,6 +49,8 @@ IDENTITY, CARD = "identity.key", "card"
 TLS_KEY, CERTIFICATE, CA, NODE_KEY = "tls.key", "tls.pem", "ca.pem", "node.key"
 PATIENTS = "patients.secret"
 SITE_KEY = "site.key"
+STATUS = "status.json"
+"""Whether the line stands, as the daemon said last."""
 PEM_LIMIT_BYTES = 16384
 
 
@@ -81,6 +86,14 @@ class SiteHome:
                 code="site.absent",
             )
         return convert(read_toml(self.path / CONFIG), SiteConfig, where=CONFIG)
+
+    def check(self) -> None:
+        """Return only if a site's folder is there, and says what it must.
+
+        Raises:
+            ConfigError: As ``config``.
+        """
+        _ = self.config
 
     @property
     def signer(self) -> Signer:

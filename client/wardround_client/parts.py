@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_client.ledger import Ledger
+from wardround_client.pins import Pins
 from wardround_client.policy import SitePolicy
 from wardround_client.scratch import Scratch
 from wardround_client.tasks.interface import RuntimeFlags
@@ -27,6 +28,7 @@ class SiteParts:
     Attributes:
         signer: The site's name and identity key.
         policy: Its own limits.
+        pins: Whose key is whose.
         ledger: Its ledger.
         scratch: Its scratch database.
         record_path: SQLite file of what it said.
@@ -38,6 +40,7 @@ class SiteParts:
 
     signer: Signer
     policy: SitePolicy
+    pins: Pins
     ledger: Ledger
     scratch: Scratch
     record_path: Path

@@ -11,6 +11,7 @@ Rules:
 * One attempt at a time: a START that is accepted ends the attempt before it.
 * A request that arrives a second time, unchanged, gets the reply that it got before. After a restart the site
   answers from its record.
+* A site that is paused answers with that, also where the pause began while it computed (``pausing``).
 * Whatever leaves, a reply or an error's code, is in the audit log first (``egress``); what cannot be written
   there does not leave.
 
@@ -28,6 +29,8 @@ from wardround_client.catalogue import Catalogue, Census
 from wardround_client.egress import Egress
 from wardround_client.ledger import Ledger, Limits
 from wardround_client.parts import RoundSecret, SiteParts
+from wardround_client.pausing import Pause
+from wardround_client.pins import Pins
 from wardround_client.policy import SitePolicy
 from wardround_client.rounds import Conversation, resume_round, run_round
 from wardround_client.scratch import Scratch
@@ -87,6 +90,7 @@ class Site:
         task: Callable[[str], Task] = load_task,
     ) -> None:
         self._policy = policy
+        self._pause = Pause(home)
         self._today = today
         self._name = signer.name
         self._task = task
@@ -95,6 +99,7 @@ class Site:
         self._parts = SiteParts(
             signer=signer,
             policy=policy,
+            pins=Pins(home),
             ledger=open_ledger(home, policy=policy, simulation_id=simulation_id),
             scratch=scratch,
             record_path=home / "protocol.sqlite",
@@ -126,7 +131,8 @@ class Site:
             catalogue: The images that it may use.
 
         Raises:
-            ProtocolError, ConfigError, ConsentError: The plan is not acceptable (``check_consent``).
+            ProtocolError, ConfigError, ConsentError: The plan is not acceptable (``check_consent``), or gives
+                a pinned name another key.
             PrivacyError: It would overdraw a limit.
             AuditError: The approval could not be written down.
         """
@@ -148,6 +154,7 @@ class Site:
             WardroundError: As ``approve``.
         """
         plan = open_plan(signed_plan, today=self._today())
+        self._parts.pins.check_plan(plan)
         check_consent(plan, name=self._name, policy=self._policy)
         self._parts.ledger.register(census.snapshot, census.members)
         self._parts.ledger.approve(plan, plan_digest(plan), snapshot=census.snapshot)
@@ -158,6 +165,21 @@ class Site:
         self._most_sites = max(self._most_sites, len(plan.sites))
         event("plan.approved", site=self._name, study=plan.study, plan=plan_digest(plan).hex())
         return plan
+
+    def withdraw(self, digest: bytes) -> None:
+        """Take no part in a study any more; nothing of it is answered from now on, repetitions included.
+
+        Args:
+            digest: The plan's; one that is not in force changes nothing.
+        """
+        study = self._studies.pop(digest, None)
+        if study is None:
+            return
+        if self._attempt is not None and self._attempt.plan_digest == digest:
+            self._end()
+        self._last = None
+        study.close()
+        event("plan.withdrawn", site=self._name, plan=digest.hex())
 
     def settle(self, plan: StudyPlan, note: str) -> None:
         """Let a study go on that paused itself here; a person decided it, and says why.
@@ -183,24 +205,43 @@ class Site:
             AuditError: What would leave cannot be written down: nothing may be sent, not even this code.
             WardroundError: The request is refused; its code may be sent, and is in the audit log.
         """
-        if self._last is None or request is None or self._last[0] != request.envelope:
-            self._last = self._heard(request)
-        _, claim, reply = self._last
+        try:
+            self._pause.check()
+            claim, reply = self._heard(request)
+            self._pause.check()
+        except WardroundError as error:
+            refusal = self._refusal(error)
+            self._egress.refusal(request, self._claim(request), refusal)
+            if refusal is error:
+                raise
+            raise refusal from error
         self._egress.reply(claim, reply)
         return reply
 
-    def _heard(self, request: Packet | None) -> tuple[bytes, Envelope, Packet]:
-        """A request, what it says of itself, and its reply; kept in case that the request comes again."""
-        claim: Envelope | None = None
-        try:
-            if request is None:
-                raise no_packet()
+    def _heard(self, request: Packet | None) -> tuple[Envelope, Packet]:
+        """What a request says of itself, and its reply; kept in case that the request comes again."""
+        if request is None:
+            raise no_packet()
+        if self._last is None or self._last[0] != request.envelope:
             self._last = None
             claim = peek_request(request.envelope, sites=self._most_sites)
-            return request.envelope, claim, self._answer(request, claim)
-        except WardroundError as error:
-            self._egress.refusal(request, claim, error)
-            raise
+            self._last = request.envelope, claim, self._answer(request, claim)
+        return self._last[1:]
+
+    def _refusal(self, error: WardroundError) -> WardroundError:
+        """What is said in place of an error: while the site is paused, that and nothing else."""
+        try:
+            self._pause.check()
+        except ConsentError as paused:
+            return paused
+        return error
+
+    def _claim(self, request: Packet | None) -> Envelope | None:
+        """What a request says of itself, unverified; None where it cannot be read."""
+        try:
+            return None if request is None else peek_request(request.envelope, sites=self._most_sites)
+        except ProtocolError:
+            return None
 
     def _answer(self, request: Packet, claim: Envelope) -> Packet:
         study = self._study(claim.plan_digest)

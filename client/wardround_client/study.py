@@ -192,7 +192,11 @@ class SiteStudy:
         return following.digest
 
     def _roster(self, signed: bytes) -> Roster:
-        """The roster, if it is the authority's, fresh, no older than one seen before, and has our key."""
+        """The roster, if it is the authority's, fresh, no older than one seen before, and has our key.
+
+        Raises:
+            ConsentError: ``trust.other_key``: the plan or the roster gives a pinned name another key.
+        """
         newest, _ = self._record.newest_roster()
         roster = open_roster(
             signed,
@@ -200,6 +204,8 @@ class SiteStudy:
             today=self._parts.today(),
             newest=newest,
         )
+        self._parts.pins.check_plan(self._plan)
+        self._parts.pins.check_roster(roster)
         if roster.key_of(self._parts.signer.name) != self._parts.signer.key.public:
             raise refuse("own_key", "the roster gives this site another identity key than its own")
         self._record.see_roster(roster.version, signed)

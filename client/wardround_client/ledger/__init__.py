@@ -1,8 +1,8 @@
 """The site's record of what its patients have spent: append-only, hash-chained, never forgetting.
 
 ``records`` says what is written down, ``history`` what follows from it, ``limits`` and ``refusals`` what is
-refused, ``database``, ``schema`` and ``members`` keep it on disk, ``book`` joins them, ``store`` is what a
-round uses.
+refused, ``accounts`` what people read, ``database``, ``schema`` and ``members`` keep it on disk, ``book``
+joins them, ``store`` is what a round uses.
 
 Not here: the computation of an epsilon (``wardround_common.accounting``), secrets and outputs themselves (the
 scratch database), what was said to whom (the audit).
@@ -11,6 +11,7 @@ Privacy: a ledger says which pseudonymous patients took part in what; it stays a
 leaves.
 """
 
+from wardround_client.ledger.accounts import Account
 from wardround_client.ledger.limits import Lifetime, Limits, SideEpsilon, StudyCost
 from wardround_client.ledger.records import TEST, TRAIN, VALIDATION, Claim, Output, Reservation, Spend
 from wardround_client.ledger.store import Ledger
@@ -19,6 +20,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "VALIDATION",
+    "Account",
     "Claim",
     "Ledger",
     "Lifetime",

@@ -29,6 +29,7 @@ from typing import Final
 from msgspec.structs import asdict, replace
 
 from wardround_client.ledger import members, refusals
+from wardround_client.ledger.accounts import Account, accounts_of, spent
 from wardround_client.ledger.book import Book, Page
 from wardround_client.ledger.history import Study
 from wardround_client.ledger.limits import (
@@ -39,7 +40,6 @@ from wardround_client.ledger.limits import (
     check_lifetime,
     check_study,
     largest_lifetime,
-    side_epsilon,
 )
 from wardround_client.ledger.records import Claim, Closed, Output, Registered, Reservation, Spend
 from wardround_common.accounting import evaluate_event, train_event
@@ -222,24 +222,23 @@ class Ledger:
             ConsentError: ``ledger.not_approved``: there is no such study.
         """
         with self._book.page() as page:
-            return _spent(_study(page, study))
+            return spent(_study(page, study))
 
     def costs(self) -> tuple[StudyCost, ...]:
         """Return what each study has cost so far, in the order of their approval.
 
         They do not add up: what all of them together cost a patient is ``lifetime``.
         """
-        with self._book.page() as page:
-            studies = page.history.studies
         return tuple(
-            StudyCost(
-                study=name,
-                task=study.reservation.task,
-                epsilon=_spent(study).largest,
-                delta=study.reservation.target_delta,
-            )
-            for name, study in studies.items()
+            StudyCost(study=one.study, task=one.task, epsilon=one.spent.largest, delta=one.delta)
+            for one in self.accounts()
         )
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Return the account of each study, in the order of their approval."""
+        with self._book.page() as page:
+            studies = dict(page.history.studies)
+        return accounts_of(studies)
 
     def lifetime(self, patient_key: bytes | None = None) -> Lifetime:
         """Compute what a patient has spent or reserved over all studies.
@@ -305,11 +304,6 @@ def _reservation(plan: StudyPlan, plan_digest: bytes, snapshot: bytes) -> Reserv
         train=train_event(plan, plan.steps),
         evaluate=evaluate_event(plan),
     )
-
-
-def _spent(study: Study) -> SideEpsilon:
-    train, evaluate = study.spent("train"), study.spent("evaluate")
-    return side_epsilon(train, evaluate, delta=study.reservation.target_delta)
 
 
 def _study(page: Page, name: str) -> Study:

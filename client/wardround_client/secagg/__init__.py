@@ -6,6 +6,7 @@ Privacy: only masked vectors and shares of one-attempt secrets leave; see ``sess
 from wardround_client.secagg.announcement import Announcement, read_start
 from wardround_client.secagg.links import follow
 from wardround_client.secagg.record import ProtocolRecord
+from wardround_client.secagg.rosters import newest_roster
 from wardround_client.secagg.rows import AcceptedRound
 from wardround_client.secagg.session import SiteSession
 from wardround_client.secagg.vault import Vault
@@ -17,5 +18,6 @@ __all__ = [
     "SiteSession",
     "Vault",
     "follow",
+    "newest_roster",
     "read_start",
 ]

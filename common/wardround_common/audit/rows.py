@@ -110,7 +110,7 @@ class Refused(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 class Happened(_Round, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="happened"):
     """Something was decided, or ended."""
 
-    event: Literal["approved", "paused", "settled", "resumed", "round_ended"]
+    event: Literal["approved", "refused", "opened", "paused", "settled", "resumed", "stopped", "round_ended"]
     code: Code = ""
     note: Note = ""
     """Who decided so, and why, in their own words."""

@@ -68,14 +68,18 @@ def _what(entry: Sent | Taken | Refused | Happened) -> str:
         return f"took {_name(entry)} of {entry.peer}"
     if isinstance(entry, Refused):
         return f"refused {entry.message.upper() or 'what came'} of {entry.peer or 'somebody'}: {entry.code}"
+    what, why = entry.study or "everything", " ".join(part for part in (entry.code, entry.note) if part)
     words = {
-        "approved": f"approved the plan of {entry.study}",
-        "paused": f"paused {entry.study}: {entry.code}",
-        "settled": f"settled {entry.study}: {entry.note}",
-        "resumed": f"resumed {entry.study}: {entry.note}",
+        "approved": f"approved the plan of {what}",
+        "refused": f"refused the plan of {what}: {why}",
+        "opened": f"opened {what}",
+        "paused": f"paused {what}: {why}",
+        "settled": f"settled {what}: {why}",
+        "resumed": f"resumed {what}: {why}",
+        "stopped": f"stopped {what}: {why}",
         "round_ended": f"round ended: {entry.code or 'accepted, ' + ' '.join(entry.cohort)}",
     }
-    return words[entry.event]
+    return words[entry.event].removesuffix(": ")
 
 
 def _name(entry: Sent | Taken) -> str:
