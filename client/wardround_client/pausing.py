@@ -69,8 +69,8 @@ class Pause:
                 code="consent.paused",
             )
 
-    def begin(self, note: str) -> bool:
-        """Pause, durably; whether the site was not paused before, whose time and note stay otherwise.
+    def begin(self, note: str) -> None:
+        """Pause, durably; of a pause that lasts already, time and note stay.
 
         Raises:
             StorageError: ``files.unwritable``: where not even an empty file could be made, it is not paused.
@@ -80,12 +80,11 @@ class Pause:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
             sync_folder(self.home)
         except FileExistsError:
-            return False
+            return
         except OSError as error:
             raise unwritable(path, error) from error
         since = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
         write(path, msgspec.json.encode(_Written(since=since, note=note)), mode=OWNER_ONLY)
-        return True
 
     def end(self) -> None:
         """End the pause, durably.

@@ -17,7 +17,7 @@ Privacy: sizes, digests, codes and names of institutions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from wardround_common.audit import (
     REPLIES,
@@ -35,6 +35,8 @@ from wardround_common.messages import Packet, RoundContext, peek_request
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import plan_digest
 from wardround_server.observer import RoundRecord
+
+Decision = Literal["opened", "paused", "resumed", "stopped"]
 
 
 class StudyAudit:
@@ -133,8 +135,17 @@ class StudyAudit:
 
     def resumed(self, note: str) -> None:
         """A person ends a pause."""
+        self.decided("resumed", note)
+
+    def decided(self, event: Decision, note: str) -> None:
+        """A person decides something about the study.
+
+        Args:
+            event: What.
+            note: Who, and why, in their own words.
+        """
         if self._log is not None:
-            row = Happened(study=self._plan.study, plan=self._digest, event="resumed", note=clean_note(note))
+            row = Happened(study=self._plan.study, plan=self._digest, event=event, note=clean_note(note))
             self._log.append(row)
 
     def _place(self, request: Packet) -> dict[str, Any]:

@@ -8,7 +8,8 @@
     roster               as the authority signed it
     invitations/SITE     join codes that were not used yet, as digests
     sites/SITE/          card, certificate.pem, node.pub of a site that joined
-    studies/STUDY/       plan, journal.sqlite, and the report when it is done
+    studies/STUDY/       plan, journal.sqlite, and the report when it is done;
+                         opened, paused, stopped: what people decided (``control``)
 
 Rules:
 

@@ -4,6 +4,7 @@ Rules:
 
 * What the study has reached is in its journal; a job that was stopped is started again and goes on there.
 * One job per study (a lock on its folder).
+* What people decide meanwhile counts before the next round (``control``).
 
 Not here: how a study goes (``study``), the SuperLink (``service``).
 
@@ -17,19 +18,22 @@ import datetime
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from wardround_common.aggregate import Aggregation
 from wardround_common.audit import AuditLog
-from wardround_common.errors import StorageError
+from wardround_common.errors import ConfigError, StorageError
 from wardround_common.files import read
 from wardround_common.logs import close_log, log_to
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, open_roster, plan_digest
 from wardround_server.app import make_server_app
+from wardround_server.control import Control, halted
 from wardround_server.home import CoordinatorHome
 from wardround_server.journal import Journal
 from wardround_server.observer import Observer
-from wardround_server.outcome import StudyOutcome
+from wardround_server.outcome import StudyOutcome, remembered
 from wardround_server.report import write_model_card, write_release, write_report
 from wardround_server.reporting import deployment_report
 from wardround_server.runtime import Runtime
@@ -41,40 +45,100 @@ AUDIT = "audit.sqlite"
 AUDIT_HEAD = "audit.head"
 
 
-def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: str) -> Path:
-    """Run a study to its end, or until it pauses, and report.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEnded:
+    """How a job ended.
+
+    Attributes:
+        report: The path of the report.
+        paused: Empty, or the code of what keeps the study from going on.
+    """
+
+    report: Path
+    paused: str
+
+
+def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: str) -> JobEnded:
+    """Run a study to its end, or until it pauses or is stopped, and report.
 
     Args:
         home: The coordinator's folder.
-        study: A study that was added.
+        study: A study that was opened.
         observer: Is told what happens.
         command: The command line, for the report.
 
-    Returns:
-        The path of the report.
-
     Raises:
-        WardroundError: No roster, an expired plan, no service, a damaged journal.
+        WardroundError: It is not open, paused or stopped; no roster, an expired plan, no service, a damaged
+            journal.
     """
     folder = home.study(study)
+    control = Control(folder)
+    control.check()
     today = datetime.date.today()
     plan = open_plan(read(folder / "plan", limit_bytes=SIGNED_LIMIT_BYTES), today=today)
     signed = home.roster()
     roster = open_roster(signed, authority_key=bytes.fromhex(plan.authority_key), today=today)
     setup = StudySetup(plan=plan, signer=home.signer, roster=roster, signed_roster=signed)
-    with _alone(folder):
+    with alone(folder), opened_journal(folder, plan) as journal:
+        if paused := journal.paused():
+            raise halted(paused)
         handler = log_to(folder / "log.jsonl")
-        audit = AuditLog(home.path / AUDIT, signer=home.signer, head_path=home.path / AUDIT_HEAD)
-        journal = Journal(folder / JOURNAL, plan=plan_digest(plan))
+        audit = open_audit(home)
         try:
-            running = CoordinatorStudy(setup, observer, journal=journal, audit=audit)
+            running = CoordinatorStudy(setup, observer, journal=journal, audit=audit, halt=control.halt)
             runtime = Runtime(address=f"127.0.0.1:{home.config.runtime_port}", secret=home.secret)
             runtime.run(make_server_app(running.run, poll_s=0.1))
-            return _report(plan, running.outcome, folder / REPORT, command=command)
+            report = _report(plan, running.outcome, folder / REPORT, command=command)
+            return JobEnded(report=report, paused=running.outcome.paused)
         finally:
-            journal.close()
             audit.close()
             close_log(handler)
+
+
+def report_anew(home: CoordinatorHome, study: str, *, command: str) -> Path:
+    """Write the report of what a study has reached by its journal; runs nothing.
+
+    Raises:
+        ConfigError: ``study.not_begun``.
+        StorageError: ``coordinator.busy``: a job runs, and will report; ``journal.*``.
+    """
+    folder = home.study(study)
+    plan = open_plan(read(folder / "plan", limit_bytes=SIGNED_LIMIT_BYTES), today=datetime.date.min)
+    if not (folder / JOURNAL).exists():
+        raise ConfigError(
+            "the study has not begun",
+            remedy="Run it with `wardround-coordinator study run DIR STUDY`.",
+            code="study.not_begun",
+        )
+    with alone(folder), opened_journal(folder, plan) as journal:
+        return _report(plan, remembered(journal, Aggregation(plan)), folder / REPORT, command=command)
+
+
+@contextlib.contextmanager
+def opened_journal(folder: Path, plan: StudyPlan) -> Iterator[Journal]:
+    """The journal of a study that nobody else writes to (``alone``)."""
+    journal = Journal(folder / JOURNAL, plan=plan_digest(plan))
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def open_audit(home: CoordinatorHome) -> AuditLog:
+    """The coordinator's audit log."""
+    return AuditLog(home.path / AUDIT, signer=home.signer, head_path=home.path / AUDIT_HEAD)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a job runs in a study's folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _report(plan: StudyPlan, outcome: StudyOutcome, folder: Path, *, command: str) -> Path:
@@ -89,7 +153,12 @@ def _report(plan: StudyPlan, outcome: StudyOutcome, folder: Path, *, command: st
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Be the one who writes to a study.
+
+    Raises:
+        StorageError: ``coordinator.busy``.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -72,7 +72,7 @@ def remembered(journal: Journal, sums: Aggregation) -> StudyOutcome:
         StorageError: ``journal.*``: what the journal says does not fit together.
     """
     rows = journal.rounds()
-    records = [_record(row) for row in rows]
+    records = [record_of(row) for row in rows]
     state = _state(journal, sums.plan)
     trained = [row.next for row, record in zip(rows, records, strict=True) if _led_on(row, record)]
     if state.digest != (trained[-1] if trained else initial_state(sums.plan).digest):
@@ -97,7 +97,12 @@ def _state(journal: Journal, plan: StudyPlan) -> StudyState:
         raise corrupt(f"the state cannot be read ({error.code})") from error
 
 
-def _record(row: RoundRow) -> RoundRecord:
+def record_of(row: RoundRow) -> RoundRecord:
+    """What happened in a round, as the journal has it.
+
+    Raises:
+        StorageError: ``journal.corrupt``.
+    """
     try:
         record = decode(row.record, RoundRecord, limit_bytes=_RECORD_LIMIT_BYTES)
     except ProtocolError as error:

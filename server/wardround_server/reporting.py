@@ -27,6 +27,7 @@ from wardround_common.plan import StudyPlan
 from wardround_common.plan_text import explain
 from wardround_common.secagg.thresholds import threshold
 from wardround_common.trust import plan_digest
+from wardround_server.control import PAUSED, STOPPED
 from wardround_server.observer import RoundRecord
 from wardround_server.outcome import StudyOutcome
 from wardround_server.report import model as report_model
@@ -152,6 +153,10 @@ def warnings_of(plan: StudyPlan, outcome: StudyOutcome) -> tuple[str, ...]:
     warnings = []
     if outcome.paused == FORK:
         warnings.append(f"The study was paused: sites accepted different results ({FORK}).")
+    elif outcome.paused == STOPPED:
+        warnings.append(f"The study was stopped by people after {len(outcome.records)} rounds.")
+    elif outcome.paused == PAUSED:
+        warnings.append("The study was paused by people when this was written.")
     elif outcome.paused:
         warnings.append(f"The study was paused after two void rounds in a row ({outcome.paused}).")
     if not outcome.releasable:

@@ -9,6 +9,7 @@ Rules:
 * A void round is not repeated: its number is spent, the next round starts from the last accepted state.
 * Two void rounds in a row pause the study, and so do ACCEPTs that contradict each other, which are kept as
   evidence. A pause lasts until a person ends it (``resume``), across restarts.
+* What people decided (``halt``) counts before the next round begins: a round that has begun loses nothing.
 * The coordinator computes each state from the sum, as every site does. It sends one only to a site that
   missed rounds, which believes it because of the other sites' ACCEPTs.
 * The model is released with the ACCEPTs of at least t sites of the last accepted TRAIN round, not with fewer.
@@ -19,6 +20,7 @@ Privacy: sums over cohorts, and the states that follow from them.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -77,6 +79,7 @@ class CoordinatorStudy:
         journal: The study's journal; None keeps one in memory.
         clock: Time; None: the machine's.
         audit: The coordinator's audit log; None keeps none. What it cannot hold ends the run.
+        halt: Is asked before each round: the code of what people decided, empty where the study may go on.
 
     Raises:
         StorageError: ``journal.*``: what the journal says does not fit together.
@@ -90,6 +93,7 @@ class CoordinatorStudy:
         journal: Journal | None = None,
         clock: Clock | None = None,
         audit: AuditLog | None = None,
+        halt: Callable[[], str] = lambda: "",
     ) -> None:
         self._setup = setup
         self._plan = setup.plan
@@ -99,6 +103,7 @@ class CoordinatorStudy:
         self._journal = journal or Journal(None, plan=self._digest)
         self._clock = clock or SystemClock()
         self._audit = StudyAudit(audit, setup.plan)
+        self._halt = halt
         self._history = History(self._journal.rounds())
         self.outcome = remembered(self._journal, self._sums)
 
@@ -115,7 +120,11 @@ class CoordinatorStudy:
         rounds = self._plan.rounds
         last = rounds + (self._plan.evaluation is not None)
         while not self.outcome.paused and (number := len(self.outcome.records) + 1) <= last:
-            self._round(number, "train" if number <= rounds else "evaluate", line)
+            if decided := self._halt():
+                self._journal.pause(decided)
+                self.outcome.paused = decided
+            else:
+                self._round(number, "train" if number <= rounds else "evaluate", line)
         if self.outcome.paused:
             event("study.paused", level=logging.ERROR, study=self._plan.study, code=self.outcome.paused)
 

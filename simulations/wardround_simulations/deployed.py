@@ -99,6 +99,7 @@ class Deployment:
             *("--authority", public, "--out", signed),
         )
         self.call("wardround-coordinator", "study", "new", self.coordinator, signed)
+        self.call("wardround-coordinator", "study", "open", self.coordinator, STUDY)
         digests = {
             self.call("wardround-site", "plan", "add", self.home(site), signed).strip() for site in self.names
         }

@@ -19,14 +19,11 @@ Note = Annotated[str, typer.Option(metavar="TEXT", help="Who says so, and why; f
 
 def pause(folder: Dir, note: Note = "") -> None:
     """Stop everything at once: nothing leaves this site until `resume`, whether or not the daemon runs."""
-    home = SiteHome(folder)
-    home.check()
-    switch = Pause(folder)
-    fresh = switch.begin(
-        clean_note(note)
-    )  # first of all: it holds also where the audit log cannot be written
-    if fresh:
-        write_down(home, Happened(event="paused", note=clean_note(note)))
+    home, switch = SiteHome(folder), Pause(folder)
+    if not (folder / CONFIG).is_file():
+        home.check()
+    switch.begin(clean_note(note))  # first of all: it holds also where key or audit log cannot be used
+    write_down(home, Happened(event="paused", note=clean_note(note)))
     typer.echo(f"{home.config.name} is paused since {switch.since}. Nothing leaves until `resume`.")
 
 

@@ -64,15 +64,21 @@ class Database:
         path: The file; made, readable by its owner only, where it does not exist. None: in memory.
         plan: Digest of the plan.
         hook: Is told of every transaction.
+        read_only: Whether it is only looked at, while a job may be writing; it must exist.
 
     Raises:
         StorageError: It cannot be opened, is damaged, or belongs to something else.
     """
 
-    def __init__(self, path: Path | None, *, plan: bytes, hook: Hook | None) -> None:
+    def __init__(self, path: Path | None, *, plan: bytes, hook: Hook | None, read_only: bool = False) -> None:
         self._where = "in memory" if path is None else str(path)
         self._hook = hook
         with self._translated():
+            if path is not None and read_only:
+                uri = f"{path.absolute().as_uri()}?mode=ro"
+                self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+                self._check_plan(plan)
+                return
             if path is not None:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(path or ":memory:", isolation_level=None)
@@ -121,6 +127,9 @@ class Database:
             )
         if (found := self._pragma("quick_check(1)")) != "ok":
             raise corrupt(str(found))
+        self._check_plan(plan)
+
+    def _check_plan(self, plan: bytes) -> None:
         if self.rows("SELECT plan FROM study") != [(plan,)]:
             raise StorageError(
                 f"the journal {self._where} belongs to another plan",
@@ -145,6 +154,8 @@ class Database:
                 sqlite3.SQLITE_NOTADB,
             ):
                 raise corrupt(str(error)) from error
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise self._unusable("a row was being written when the job ended") from error
             raise self._unusable(str(error)) from error
         except OSError as error:
             raise self._unusable(str(error.strerror)) from error

@@ -17,12 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from wardround_common.messages import EXCHANGES, RoundContext
 from wardround_common.secagg.ring import Ring
 from wardround_server.journal import vectors
 from wardround_server.journal.attempts import AttemptLog, AttemptRow
 from wardround_server.journal.database import Database, Hook, corrupt, from_column
+
+BY_PEOPLE: Final = "study."
+"""How the codes of pauses begin that a person decided, and no round."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +80,16 @@ class Journal:
         path: The file, made where it does not exist; None keeps it in memory.
         plan: Digest of the plan.
         hook: Is told "before NAME" and "after NAME" of every transaction, for tests.
+        read_only: Whether it is only looked at, while a job may be writing; the file must exist.
 
     Raises:
         StorageError: ``journal.*``.
     """
 
-    def __init__(self, path: Path | None, *, plan: bytes, hook: Hook | None = None) -> None:
-        self._database = Database(path, plan=plan, hook=hook)
+    def __init__(
+        self, path: Path | None, *, plan: bytes, hook: Hook | None = None, read_only: bool = False
+    ) -> None:
+        self._database = Database(path, plan=plan, hook=hook, read_only=read_only)
         self._plan = plan
 
     def close(self) -> None:
@@ -141,6 +148,19 @@ class Journal:
         rows = self._database.rows("SELECT code FROM pause WHERE note IS NULL ORDER BY seq DESC")
         return str(rows[0][0]) if rows else ""
 
+    def pause(self, code: str) -> None:
+        """Pause the study after the rounds that have ended, because a person says so.
+
+        Args:
+            code: ``study.*``: what was decided; who and why is in the audit log.
+        """
+        if self.paused() == code:
+            return
+        with self._database.transaction("pause") as connection:
+            connection.execute(
+                "INSERT INTO pause (round, code) SELECT coalesce(max(number), 0), ? FROM round", (code,)
+            )
+
     def resume(self, note: str) -> None:
         """End the pause.
 
@@ -151,8 +171,9 @@ class Journal:
             connection.execute("UPDATE pause SET note = ? WHERE note IS NULL", (note,))
 
     def last_pause(self) -> int:
-        """The last round that paused the study; 0 where none did."""
-        return int(self._database.rows("SELECT coalesce(max(round), 0) FROM pause")[0][0])
+        """The last round that paused the study; 0 where none did. What people decided is not counted."""
+        select = "SELECT coalesce(max(round), 0) FROM pause WHERE code NOT GLOB ?"
+        return int(self._database.rows(select, f"{BY_PEOPLE}*")[0][0])
 
     def attempts(self, context: RoundContext) -> tuple[AttemptRow, ...]:
         """The attempts at the round of ``context`` that were begun, in order.
