@@ -82,7 +82,7 @@ class Control:
         if self.opened is None:
             raise ConfigError(
                 "the study was not opened",
-                remedy="Open it with `wardround-coordinator study open DIR STUDY`; that checks that it can run.",
+                remedy="Open it with `wardround-coordinator study open DIR STUDY`: it says whether it can.",
                 code=NEVER_OPENED,
             )
         if self.paused is not None:
