@@ -17,7 +17,7 @@ import contextlib
 import datetime
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,14 @@ class JobEnded:
     paused: str
 
 
-def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: str) -> JobEnded:
+def run_job(
+    home: CoordinatorHome,
+    study: str,
+    observer: Observer,
+    *,
+    command: str,
+    run: Callable[..., None] | None = None,
+) -> JobEnded:
     """Run a study to its end, or until it pauses or is stopped, and report.
 
     Args:
@@ -66,6 +73,7 @@ def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: s
         study: A study that was opened.
         observer: Is told what happens.
         command: The command line, for the report.
+        run: Runs the study's ServerApp; None: on the service of this machine.
 
     Raises:
         WardroundError: It is not open, paused or stopped; no roster, an expired plan, no service, a damaged
@@ -87,7 +95,7 @@ def run_job(home: CoordinatorHome, study: str, observer: Observer, *, command: s
         try:
             running = CoordinatorStudy(setup, observer, journal=journal, audit=audit, halt=control.halt)
             runtime = Runtime(address=f"127.0.0.1:{home.config.runtime_port}", secret=home.secret)
-            runtime.run(make_server_app(running.run, poll_s=0.1))
+            (run or runtime.run)(make_server_app(running.run, poll_s=0.1))
             report = _report(plan, running.outcome, folder / REPORT, command=command)
             return JobEnded(report=report, paused=running.outcome.paused)
         finally:

@@ -39,7 +39,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     cohort: tuple[str, ...]
     """Of the last round."""
     away: tuple[str, ...]
-    """Sites of the plan that were not in it."""
+    """Sites of the plan of which no answer counted in the last round."""
     accepted_by: tuple[str, ...]
     """Who accepted the last TRAIN round that is not void."""
     report: str | None
@@ -85,10 +85,15 @@ def standing(folder: Path) -> Standing:
         rounds=rounds,
         void=sum(bool(one.void) for one in records),
         cohort=cohort,
-        away=() if last is None else tuple(s.name for s in plan.sites if s.name not in cohort),
+        away=() if last is None else _away(plan, last),
         accepted_by=accepted[-1] if accepted else (),
         report=str(report) if report.is_file() else None,
     )
+
+
+def _away(plan: StudyPlan, record: RoundRecord) -> tuple[str, ...]:
+    heard = {*record.cohort, *(item.site for item in record.traffic)}
+    return tuple(site.name for site in plan.sites if site.name not in heard)
 
 
 def _journal(folder: Path, plan: StudyPlan) -> tuple[list[RoundRecord], str]:
