@@ -6,6 +6,7 @@ import datetime
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -240,6 +241,29 @@ def test_a_mark_of_refusal_that_cannot_be_read_is_one(h):
     assert Shelf(home(h)).approved() == set()
 
 
+def test_a_study_that_paused_itself_here_goes_on_when_a_person_settles_it(h):
+    for number in (1, 2):
+        h.session(number).until("hello")
+    packet = h.session(3).ask("start")[SITE]
+    assert refused(lambda: h.sites[SITE].handle(packet)) == "secagg.two_void_rounds"
+    assert (
+        refused(lambda: wardround_site("plan", "settle", home(h), h.digest, "--note", " ")) == "plan.no_note"
+    )
+    assert refused(lambda: h.sites[SITE].handle(packet)) == "secagg.two_void_rounds"
+    wardround_site("plan", "settle", home(h), h.digest, "--note", "The network was down.")
+    assert h.sites[SITE].handle(packet).envelope
+    (row,) = [row for row in log_of(h, Happened) if row.event == "settled"]
+    assert (row.study, row.note) == ("test", "The network was down.")
+    h.restart(SITE)
+    assert h.sites[SITE].handle(h.session(3, attempt=2).ask("start")[SITE]).envelope
+
+
+def test_a_study_that_never_began_here_has_nothing_to_settle(h):
+    found = shelved(h)
+    call = ("plan", "settle", home(h), found.digest, "--note", "Why not?")
+    assert refused(lambda: wardround_site(*call)) == "plan.not_begun"
+
+
 # keys that were compared by phone
 
 STRANGER = SECRETS.key("doum").public
@@ -355,7 +379,8 @@ def scans(tmp_path):
     return tmp_path / "phantoms" / SITE
 
 
-def test_a_dry_run_reads_and_keeps_nothing(h, scans):
+def test_a_dry_run_reads_and_keeps_nothing(h, scans, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))  # nothing goes there, not even for now
     found = Shelf(home(h)).add(sign_plan(make_plan(3, study="second"), SECRETS.key("lead")))
     before = sorted(home(h).rglob("*"))
     said = wardround_site("data", "add", home(h), scans, "--plan", found.digest, "--dry-run").output

@@ -197,6 +197,21 @@ def test_a_code_for_another_coordinator_joins_nowhere(deployed, tmp_path):
         deployed.call("wardround-site", "join", tmp_path / "again", code)
 
 
+def test_a_study_that_is_paused_runs_when_the_pause_was_ended(deployed):
+    command = ("wardround-coordinator", "study")
+    deployed.call(*command, "pause", deployed.coordinator, STUDY, "--note", "The lead asked.")
+    with pytest.raises(ConfigError, match=r"paused since .*: The lead asked"):
+        deployed.run_study()
+    deployed.call(*command, "resume", deployed.coordinator, STUDY, "--note", "It is mended.")
+    assert f"{STUDY}: open" in deployed.call(*command, "status", deployed.coordinator)
+
+
+def test_a_site_on_the_line_finds_nothing_wrong(deployed):
+    said = deployed.call("wardround-site", "doctor", deployed.home("alder"))
+    assert "knows this site" in said
+    assert "daemon: running" in said
+
+
 def test_every_party_is_a_process_of_its_own(deployed, ran):
     pids = [deployed.service.pid, *(one.pid for one in deployed.sites.values())]
     assert len(set(pids)) == 1 + len(HOSPITALS)
@@ -251,6 +266,29 @@ def test_the_report_is_of_a_deployment_and_has_no_exact_figure(ran):
     assert data["evaluation"]["federated"] is None
     assert data["evaluation"]["federated_released"]["auroc"]
     assert [one["void"] for one in data["rounds"]] == [False, False, False]
+
+
+def test_the_status_says_how_the_study_ended_and_the_report_is_written_anew(deployed, ran):
+    said = deployed.call("wardround-coordinator", "study", "status", deployed.coordinator, STUDY, "--json")
+    (status,) = json.loads(said)
+    assert (status["state"], status["ended"], status["rounds"], status["void"]) == ("done", 3, 3, 0)
+    assert tuple(status["accepted_by"]) == HOSPITALS
+    before = json.loads((ran[0].parent / "report.json").read_bytes())
+    assert deployed.call("wardround-coordinator", "report", deployed.coordinator, STUDY).strip() == str(
+        ran[0]
+    )
+    assert json.loads((ran[0].parent / "report.json").read_bytes())["rounds"] == before["rounds"]
+
+
+def test_a_site_that_is_paused_says_so_and_goes_on_when_it_is_resumed(deployed, ran):
+    home = deployed.home("cedar")
+    deployed.call("wardround-site", "pause", home)
+    status = json.loads(deployed.call("wardround-site", "status", home, "--json"))
+    assert status["paused"]
+    assert (status["plans"][0]["state"], status["plans"][0]["last_round"]) == ("approved", 3)
+    deployed.call("wardround-site", "resume", home)
+    spent = json.loads(deployed.call("wardround-site", "ledger", home, "--json"))["studies"][0]["spent"]
+    assert 0 < spent["train"] < 8
 
 
 def test_the_ports_refusals_are_in_the_log(deployed, ran):

@@ -14,10 +14,13 @@ import typer
 
 from wardround_client.home import SiteHome
 from wardround_client.ledger import Ledger
-from wardround_client.site import open_audit, open_ledger
+from wardround_client.scratch import Scratch
+from wardround_client.secagg import ProtocolRecord, Vault, newest_roster
+from wardround_client.site import SCRATCH, open_audit, open_ledger
 from wardround_common.audit import Happened
+from wardround_common.errors import ConfigError
 
-LEDGER = "ledger.sqlite"
+LEDGER, RECORD = "ledger.sqlite", "protocol.sqlite"
 
 Dir = Annotated[Path, typer.Argument(metavar="DIR", help="The site's folder.")]
 Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="Of a plan; its first eight digits will do.")]
@@ -55,3 +58,30 @@ def ledger_of(home: SiteHome) -> Iterator[Ledger | None]:
         yield ledger
     finally:
         ledger.shut()
+
+
+@contextmanager
+def record_of(home: SiteHome, study: bytes) -> Iterator[ProtocolRecord]:
+    """The site's record of a study, which the daemon may be using.
+
+    Raises:
+        ConfigError: ``plan.not_begun``: nothing was ever said in it.
+        StorageError: It cannot be used.
+    """
+    path = home.path / RECORD
+    if not path.is_file() or newest_roster(path, study) is None:
+        raise ConfigError(
+            "no round of this plan has begun here",
+            remedy="See `wardround-site status`.",
+            code="plan.not_begun",
+        )
+    scratch = Scratch(home.path / SCRATCH / "scratch.sqlite", key=home.site_key)
+    try:
+        vault = Vault(scratch.vault(study))
+        record = ProtocolRecord(path, study=study, vault=vault, tip=scratch.tip(study))
+        try:
+            yield record
+        finally:
+            record.close()
+    finally:
+        scratch.close()

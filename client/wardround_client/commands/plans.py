@@ -11,17 +11,18 @@ from typing import Annotated
 
 import typer
 
-from wardround_client.commands.arguments import Digest, Dir, ledger_of, write_down
+from wardround_client.commands.arguments import Digest, Dir, ledger_of, record_of, write_down
 from wardround_client.home import SiteHome
 from wardround_client.pins import Pins
 from wardround_client.shelf import Shelf, Shelved
 from wardround_client.site import check_consent, confirm_noise, open_ledger
 from wardround_common.audit import Happened, clean_note
+from wardround_common.errors import ConfigError
 from wardround_common.files import read
 from wardround_common.plan_text import explain as explain_plan
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, plan_digest
 
-app = typer.Typer(help="Plans: add, list, explain, approve, refuse.", no_args_is_help=True)
+app = typer.Typer(help="Plans: add, list, explain, approve, refuse, settle.", no_args_is_help=True)
 
 
 @app.command()
@@ -87,6 +88,29 @@ def refuse(
     typer.echo(f"refused: {found.plan.study}, {found.digest}")
     if found.was_approved:
         typer.echo(_close(home, found))
+
+
+@app.command()
+def settle(
+    folder: Dir,
+    digest: Digest,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Who says so, and what was found out.")],
+) -> None:
+    """End a pause that a study made by itself at this site: two void rounds, or results that differ."""
+    home, text = SiteHome(folder), clean_note(note).strip()
+    home.check()
+    found = Shelf(folder).find(digest)
+    if not text:
+        raise ConfigError(
+            "a pause is ended with a note",
+            remedy="Say with --note who decided so, and what was found out.",
+            code="plan.no_note",
+        )
+    plan = plan_digest(found.plan)
+    with record_of(home, plan) as record:
+        write_down(home, Happened(event="settled", study=found.plan.study, plan=plan, note=text))
+        record.settle(text)
+    typer.echo(f"settled: {found.plan.study}, {found.digest}")
 
 
 def _close(home: SiteHome, found: Shelved) -> str:
