@@ -47,6 +47,9 @@ class NoTrainers:
         opened = open_plan(signed, today=datetime.date.today())
         return Catalogue.load(catalogue, sealer).census, NoTraining(opened.recipe.local_steps)
 
+    def forget(self, plan) -> None:  # noqa: ANN001
+        """Nothing: the images are gone already."""
+
     def stop(self) -> None:
         """Nothing."""
 

@@ -110,7 +110,7 @@ def _set_up(made: Deployment) -> None:
     for name in made.names:
         code = invite(CoordinatorHome(made.coordinator), name)
         join(made.home(name), read_code(code))
-    plan = made.sign()
+    plan = made.sign(STUDY)
     for name in made.names:
         found = Shelf(made.home(name)).find(plan)
         _images(name).save(found.catalogue, SiteHome(made.home(name)).site_key.data(bytes.fromhex(plan)))

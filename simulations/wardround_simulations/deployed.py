@@ -84,8 +84,8 @@ class Deployment:
         code = self.call("wardround-coordinator", "enrol", self.coordinator, site).strip()
         self.call("wardround-site", "join", self.home(site), code)
 
-    def sign(self) -> str:
-        """Authority and lead sign; returns the plan's digest."""
+    def sign(self, study: str = STUDY) -> str:
+        """Authority and lead sign, and the study of the plan is opened; returns the plan's digest."""
         roster, signed = self.out / "roster", self.out / "plan.signed"
         public = self.out / "authority" / "authority.pub"
         cards = [self.home(site) / "card" for site in self.names]
@@ -99,7 +99,7 @@ class Deployment:
             *("--authority", public, "--out", signed),
         )
         self.call("wardround-coordinator", "study", "new", self.coordinator, signed)
-        self.call("wardround-coordinator", "study", "open", self.coordinator, STUDY)
+        self.call("wardround-coordinator", "study", "open", self.coordinator, study)
         digests = {
             self.call("wardround-site", "plan", "add", self.home(site), signed).strip() for site in self.names
         }

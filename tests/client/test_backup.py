@@ -86,7 +86,7 @@ def test_a_backup_of_a_site_that_runs_has_all_but_what_no_backup_may_hold(hospit
     plan = f"plans/{digest}"
     assert names == {
         *("site.toml", "identity.key", "card", "tls.key", "tls.pem", "ca.pem", "node.key", "patients.secret"),
-        *(f"{plan}/plan", f"{plan}/approved", f"{plan}/data/catalogue.safetensors"),
+        *(f"{plan}/plan", f"{plan}/approved", f"{plan}/data/catalogue.sealed"),
         *("ledger.sqlite", "protocol.sqlite", "audit.sqlite"),
     }
     data = (tmp_path / "file").read_bytes()
@@ -160,6 +160,7 @@ def test_a_spend_whose_secret_is_gone_is_void_and_not_computed_again(hospitals, 
     h.sites["birch"] = Site(
         h.home / "birch",
         signer=Signer("birch", SECRETS.key("birch")),
+        key=SECRETS.site_key("birch"),
         policy=h.policy,
         round_secret=system_secret,
         simulation_id=SECRETS.ledger_id("birch"),

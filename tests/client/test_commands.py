@@ -170,7 +170,9 @@ def test_a_plan_that_is_withdrawn_is_not_answered_from_the_next_message_on(h):
     said = wardround_site("plan", "refuse", home(h), h.digest, "--reason", "The ethics board.").output
     assert "rest of what was reserved is free again" in said
     packet = play.ask("envelopes")[SITE]
+    assert h.sites[SITE].training.held == {plan_digest(h.plan)}
     assert refused(lambda: h.sites[SITE].handle(packet)) == "consent.not_approved"
+    assert h.sites[SITE].training.held == set()
     assert refused(lambda: h.sites[SITE].handle(last)) == "consent.not_approved"
     (row,) = [row for row in log_of(h, Happened) if row.event == "refused"]
     assert (row.plan, row.code, row.note) == (
@@ -203,6 +205,7 @@ def test_withdrawing_frees_what_was_reserved_and_keeps_what_was_spent(h):
 def test_a_refused_plan_is_not_taken_up_after_a_restart(h):
     wardround_site("plan", "refuse", home(h), h.digest)
     h.restart(SITE)
+    assert h.sites[SITE].training.held == set()
     packet = h.session(1).ask("start")[SITE]
     assert refused(lambda: h.sites[SITE].handle(packet)) == "consent.not_approved"
 

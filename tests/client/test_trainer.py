@@ -15,7 +15,7 @@ from keys import DATA
 from wardround_client.catalogue import CATALOGUE_FILE
 from wardround_client.tasks import load_task
 from wardround_client.tasks.interface import NOTHING, RuntimeFlags
-from wardround_client.training import LocalTrainer, TrainerProcess
+from wardround_client.training import LocalTrainer, TrainerProcess, jobs
 from wardround_common.errors import StorageError, TrainerError
 from wardround_common.state import initial_state
 from wardround_common.trust import plan_digest, sign_plan
@@ -120,6 +120,29 @@ def test_stop_ends_training_at_once_and_start_lets_it_begin_again(process, image
     assert process.pid is None
     process.start()
     assert trained(trainer, LONG).noisy_steps == 400
+
+
+def test_a_study_that_is_forgotten_is_out_of_the_childs_memory(process, images):
+    _, trainer = opened(process, images)
+    trained(trainer)
+    first, vector = process.pid, initial_state(PLAN).vector.astype("<f4").tobytes()
+    process.forget(plan_digest(PLAN))
+    process.forget(plan_digest(PLAN))
+    with pytest.raises(TrainerError, match="KeyError"):
+        process.ask(jobs.Train(plan=plan_digest(PLAN), start=vector, local=b"", key=KEY), jobs.Trained)
+    assert np.array_equal(trained(trainer).update_P, trained(here()).update_P)  # it reads them again
+    assert process.pid == first
+
+
+def test_a_child_that_is_gone_needs_not_forget(process, images):
+    _, trainer = opened(process, images)
+    kill(process)
+    process.forget(plan_digest(PLAN))
+    assert process.pid is None
+    process.stop()
+    process.forget(plan_digest(PLAN))
+    process.start()
+    assert trained(trainer).noisy_steps == 2
 
 
 def test_images_that_were_exchanged_are_not_trained_on(process, images):

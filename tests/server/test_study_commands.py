@@ -14,13 +14,17 @@ from homes import DeployedHospitals, make_coordinator, make_site, wardround_coor
 from hospitals import SECRETS, signed_roster
 
 from wardround_client.app import make_client_app
+from wardround_client.keeping import SITE
 from wardround_common.audit import Happened
+from wardround_common.backup import write_backup
 from wardround_common.errors import WardroundError
+from wardround_common.identity import fingerprint
 from wardround_common.plan import AggregationPlan
 from wardround_common.trust import Member, plan_digest, sign_plan
 from wardround_server.control import Control
 from wardround_server.job import alone, opened_journal, run_job
 from wardround_server.journal import Journal
+from wardround_server.keeping import COORDINATOR
 from wardround_server.observer import Silent
 from wardround_simulations.grid import FIRST_NODE, LocalGrid, answer, run_server_app
 from wardround_simulations.workers import InlineWorkers
@@ -369,3 +373,24 @@ def test_a_study_that_does_not_exist_is_told(hub):
     for words in (("study", "open"), ("study", "pause"), ("study", "stop"), ("study", "status")):
         call = partial(wardround_coordinator, *words, hub.hub, "other")
         assert refused(call) == "coordinator.no_study"
+
+
+def test_what_was_decided_about_studies_and_at_sites_comes_back_with_a_backup(opened, tmp_path):
+    for line in (("study", "pause", opened.hub, "test"), ("study", "stop", opened.hub, "test")):
+        wardround_coordinator(*line)
+    kept = write_backup(opened.hub, tmp_path / "hub", COORDINATOR).manifest.members
+    marks = {f"studies/test/{name}" for name in ("opened", "paused", "stopped")}
+    assert marks <= {member.name for member in kept}
+    home = opened.home / "birch"
+    wardround_site("pause", home)
+    wardround_site("trust", home, "authority", fingerprint(SECRETS.key("authority").public))
+    wardround_site("plan", "refuse", home, opened.digest)
+    written = write_backup(home, tmp_path / "birch", SITE)
+    assert written.unknown == ()
+    marks = {
+        "paused",
+        "trust.toml",
+        f"plans/{opened.digest}/refused",
+        f"plans/{opened.digest}/data/summary.json",
+    }
+    assert marks <= {member.name for member in written.manifest.members}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import time
 from pathlib import Path
@@ -14,19 +15,21 @@ from hospitals import SECRETS, Hospitals
 from typer.testing import CliRunner, Result
 
 from wardround_client import main as site_program
-from wardround_client.daemon import _Approvals
+from wardround_client.catalogue import Catalogue
+from wardround_client.daemon import _Approvals, _Switch
 from wardround_client.home import SiteHome
 from wardround_client.join import _public
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
 from wardround_client.summary import keep, summarise
+from wardround_client.training import LocalTrainer, Trainers
 from wardround_common.authority import keyfile, make_card
 from wardround_common.certificates import key_pem, make_request, new_key
 from wardround_common.enrolment import JoinRequest, read_code
 from wardround_common.files import OWNER_ONLY, write
 from wardround_common.identity import SigningKey
 from wardround_common.messages import Packet
-from wardround_common.trust import plan_digest, sign_plan
+from wardround_common.trust import open_plan, plan_digest, sign_plan
 from wardround_server import main as coordinator_program
 from wardround_server.enrolment import admit, invite
 from wardround_server.home import CoordinatorConfig, CoordinatorHome, create
@@ -81,6 +84,7 @@ def make_site(path: Path, coordinator: CoordinatorHome, name: str) -> SiteHome:
     write(path / "tls.pem", reply.certificate)
     write(path / "ca.pem", (coordinator.path / "ca.pem").read_bytes())
     write(path / "patients.secret", os.urandom(32), mode=OWNER_ONLY)
+    write(path / "site.key", SECRETS.site_key(name).secret, mode=OWNER_ONLY)
     toml = f'name = "{name}"\nhost = "{reply.host}"\nport = {reply.port}\n'
     write(path / "site.toml", toml.encode(), mode=OWNER_ONLY)
     return SiteHome(path)
@@ -94,17 +98,43 @@ def _know(path: Path, name: str) -> None:
     write(path / "card", make_card(name, key))
 
 
+class TrainersHere:
+    """Trains in this process, with the task of a test; tells what it still holds."""
+
+    def __init__(self, task) -> None:
+        self._task = task
+        self.held: set[bytes] = set()
+
+    def study(self, plan, *, signed, site, catalogue, sealer, flags):
+        images = Catalogue.load(catalogue, sealer)
+        opened = open_plan(signed, today=datetime.date.min)
+        self.held.add(plan)
+        return images.census, LocalTrainer(
+            opened, site=site, catalogue=images, flags=flags, task=lambda _: self._task()
+        )
+
+    def forget(self, plan) -> None:
+        self.held.discard(plan)
+
+    def stop(self) -> None:
+        """What trains in this process cannot be ended."""
+
+    start = close = stop
+
+
 @dataclasses.dataclass
 class Daemon:
     """A site's guard behind its approvals, as the daemon has it."""
 
     approvals: _Approvals
     site: Site
+    training: Trainers
 
     def handle(self, request: Packet | None) -> Packet:
         return self.approvals.handle(request)
 
     def close(self) -> None:
+        self.training.close()
         self.site.close()
 
 
@@ -125,12 +155,19 @@ class DeployedHospitals(Hospitals):
             make_site(path, self.coordinator, name)
             found = Shelf(path).add(sign_plan(self.plan, SECRETS.key("lead")))
             catalogue = catalogue_of(name)
-            catalogue.save(found.catalogue)
+            sealer = SECRETS.site_key(name).data(plan_digest(self.plan))
+            catalogue.save(found.catalogue, sealer)
             keep(summarise(catalogue, rejects=0), found.catalogue.parent)
             found.approve()
         home = SiteHome(path)
-        site = Site(path, signer=home.signer, policy=self.policy, task=lambda _: self.tasks[name])
-        return Daemon(_Approvals(home, site), site)
+        site, training = self._site(home), self._trainers(name)
+        return Daemon(_Approvals(home, site, training, _Switch(path, training)), site, training)
+
+    def _site(self, home: SiteHome) -> Site:
+        return Site(home.path, signer=home.signer, key=home.site_key, policy=self.policy)
+
+    def _trainers(self, name: str) -> Trainers:
+        return TrainersHere(lambda: self.tasks[name])
 
 
 def until(there, *, patience_s: float = 60.0) -> None:

@@ -242,7 +242,7 @@ def found(out: Path, studies: list[Planned], names: tuple[str, ...] = NAMES) -> 
             join(made.home(name), read_code(invite(CoordinatorHome(made.coordinator), name)))
         for planned in studies:
             made.plan.write_text(planned.toml(names))
-            plan = bytes.fromhex(made.sign())
+            plan = bytes.fromhex(made.sign(planned.study))
             for name in names:
                 shelved = Shelf(made.home(name)).find(plan.hex())
                 images(name).save(shelved.catalogue, SiteHome(made.home(name)).site_key.data(plan))

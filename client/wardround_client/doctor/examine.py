@@ -27,6 +27,7 @@ def examine(folder: Path, *, gpu: bool, now: datetime.datetime | None = None) ->
     looks: dict[str, Callable[[], Iterable[Finding]]] = {
         "site.toml": partial(files.config, home),
         "permissions": partial(files.permissions, home),
+        "site key": partial(files.site_key, home),
         "identity": partial(files.identity, home),
         "disk": partial(machine.disk, home),
         "certificate": partial(files.certificates, home, now),

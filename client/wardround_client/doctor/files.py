@@ -49,6 +49,12 @@ def permissions(home: SiteHome) -> Iterator[Finding]:
     yield ok("permissions", "folder and keys are the owner's alone")
 
 
+def site_key(home: SiteHome) -> Iterator[Finding]:
+    """What is sealed here can be opened here, as far as the key goes."""
+    _ = home.site_key
+    yield ok("site key", "is there, and the owner's alone")
+
+
 def identity(home: SiteHome) -> Iterator[Finding]:
     """The identity key is the one of the card that the authority has."""
     signer = home.signer

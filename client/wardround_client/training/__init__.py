@@ -9,7 +9,8 @@ Privacy: what comes out is a task's output, noised as ``tasks`` says, and exact 
 caller noises.
 """
 
+from wardround_client.training.jobs import STOPPED
 from wardround_client.training.process import TrainerProcess
 from wardround_client.training.work import LocalTrainer, Trainer, Trainers, streams_of
 
-__all__ = ["LocalTrainer", "Trainer", "TrainerProcess", "Trainers", "streams_of"]
+__all__ = ["STOPPED", "LocalTrainer", "Trainer", "TrainerProcess", "Trainers", "streams_of"]

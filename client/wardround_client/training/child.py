@@ -84,6 +84,9 @@ def _do(studies: dict[bytes, LocalTrainer], job: jobs.Job) -> jobs.Reply:
             plan, site=job.site, catalogue=catalogue, flags=job.flags, task=load_task
         )
         return jobs.Opened(snapshot=catalogue.snapshot, patient_keys=catalogue.patient_keys)
+    if isinstance(job, jobs.Close):
+        studies.pop(job.plan, None)
+        return jobs.Closed()
     study = studies[job.plan]
     if isinstance(job, jobs.Count):
         counts = study.count(vector=_floats(job.vector))

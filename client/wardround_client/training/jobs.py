@@ -22,6 +22,7 @@ Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 LIMIT_BYTES: Final = 1 << 33
 """Longest job or reply."""
 CRASHED: Final = "trainer.crashed"
+STOPPED: Final = "trainer.stopped"
 
 
 class Open(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="open"):
@@ -54,6 +55,12 @@ class Count(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="
     vector: bytes
 
 
+class Close(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="close"):
+    """Drop a study and its images."""
+
+    plan: Digest
+
+
 class Opened(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="opened"):
     """The images of a study, without the images."""
 
@@ -75,14 +82,18 @@ class Counted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     counts: bytes
 
 
+class Closed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="closed"):
+    """The images of a study are gone from memory."""
+
+
 class Failed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="failed"):
     """The job could not be done."""
 
     problem: Problem
 
 
-Job = Open | Train | Count
-Reply = Opened | Trained | Counted | Failed
+Job = Open | Train | Count | Close
+Reply = Opened | Trained | Counted | Closed | Failed
 
 _JOBS: Final = msgspec.msgpack.Decoder(Job)
 _REPLIES: Final = msgspec.msgpack.Decoder(Reply)

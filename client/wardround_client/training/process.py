@@ -14,6 +14,7 @@ Privacy: as ``jobs``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
@@ -35,7 +36,7 @@ from wardround_client.training import jobs
 from wardround_common.errors import StorageError, TrainerError
 from wardround_common.logs import event
 
-Kind = TypeVar("Kind", jobs.Opened, jobs.Trained, jobs.Counted)
+Kind = TypeVar("Kind", jobs.Opened, jobs.Trained, jobs.Counted, jobs.Closed)
 
 
 class TrainerProcess:
@@ -71,6 +72,13 @@ class TrainerProcess:
         opened = self.ask(job, jobs.Opened)
         self._open.add(plan)
         return Census(opened.snapshot, opened.patient_keys), ProcessTrainer(self, job, opened.snapshot)
+
+    def forget(self, plan: bytes) -> None:
+        """Have the child drop a study's images (``Trainers.forget``)."""
+        if self.pid is not None and plan in self._open:
+            self._open.discard(plan)
+            with contextlib.suppress(TrainerError):  # a child that is gone has none
+                self.ask(jobs.Close(plan=plan), jobs.Closed)
 
     def ask(self, job: jobs.Job, kind: type[Kind]) -> Kind:
         """The child's reply to a job.
@@ -213,6 +221,6 @@ def _stopped() -> TrainerError:
     return TrainerError(
         "training is stopped at this site",
         remedy="Let it go on with `wardround-site resume`.",
-        code="trainer.stopped",
+        code=jobs.STOPPED,
         retryable=True,
     )

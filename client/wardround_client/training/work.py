@@ -82,6 +82,14 @@ class Trainers(Protocol):
         """
         ...
 
+    def forget(self, plan: bytes) -> None:
+        """Drop a study's images from memory; one that was not read changes nothing.
+
+        Args:
+            plan: Digest of the plan, on which nobody trains any more.
+        """
+        ...
+
     def stop(self) -> None:
         """End whatever is being trained at once, and train nothing; from any thread."""
         ...
