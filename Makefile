@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo demo-gan demo-deployed test test-all check mutate bench bench-secagg fmt wheel clean lock
+.PHONY: help setup system-packages demo demo-gan demo-deployed test test-faults test-all check mutate bench bench-secagg fmt wheel clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -41,6 +41,9 @@ demo-deployed: $(READY) ## The same as real processes with TLS on loopback; prin
 
 test: $(READY) ## Unit tests
 	TMPDIR=$(TEST_TMP) $(BIN)/pytest -m "not statistical and not end_to_end and not gpu" $(ARGS)
+
+test-faults: $(READY) ## Kill and stop real processes in the middle of rounds (also part of test-all)
+	TMPDIR=$(TEST_TMP) $(BIN)/pytest tests/faults $(ARGS)
 
 test-all: $(READY) ## All tests, the slow ones too
 	TMPDIR=$(TEST_TMP) $(BIN)/pytest $(ARGS)
