@@ -32,6 +32,7 @@ FREEZE = Kill("frozen", "site", "envelopes:asked", 1, "birch", signal.SIGSTOP)
 FALL = Kill("away", "service", "cohort:answered", 2)
 FILL = Kill("full-disk", "site", "start:asked", 2, "alder", signal.SIGSTOP)
 MISS = Kill("quorum", "site", "envelopes:asked", 1, "doum")
+REST = Kill("quorum", "job", "end:written", 1, signal=signal.SIGSTOP)
 MORE = [Kill("quorum", "job", "confirms:sent", 1), Kill("quorum", "site", "survivors:answered", 1, "cedar")]
 
 
@@ -42,7 +43,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(template, tmp_path_factory):
-    made = copy_of(template, tmp_path_factory.mktemp("undisturbed") / "out", [MISS])
+    made = copy_of(template, tmp_path_factory.mktemp("undisturbed") / "out", [MISS, REST])
     with made.running():
         for planned in STUDIES[:-1]:
             made.run_killed(planned.study)
@@ -52,7 +53,7 @@ def undisturbed(template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def disturbed(template, tmp_path_factory):
-    kills = [FREEZE, FALL, FILL, MISS, *MORE]
+    kills = [FREEZE, FALL, FILL, MISS, REST, *MORE]
     made = copy_of(template, tmp_path_factory.mktemp("disturbed") / "out", kills)
     with SmallDisk(made, "alder"), made.running():
         beside(made, "frozen", frozen)
@@ -106,12 +107,17 @@ def full(made):
 
 
 def missing(made):
+    """A site is away for a round, and back before the next one begins."""
     made.held.add("doum")
     fire_of(made, MISS)
-    log = CoordinatorHome(made.coordinator).study("quorum") / "log.jsonl"
-    while not any(line["event"] == "round.ended" for line in lines(log)):
-        time.sleep(0.1)
+    job = fire_of(made, REST)
+    (made.home("doum") / "status.json").unlink()
+    before = made.sites["doum"]
     made.held.remove("doum")
+    while made.sites["doum"] is before:
+        time.sleep(0.05)
+    made.wait_for_sites()
+    os.kill(job, signal.SIGCONT)
 
 
 class SmallDisk:

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 SEED = 20
-POINT_OF_CHILD = {"begun": 0.02, "middle": 0.15, "late": 0.3}
-"""Seconds of processor time that the trainer has used on a job when it is killed."""
+POINT_OF_CHILD = {"sent": 0.0, "begun": 0.02, "late": 0.06}
+"""Seconds of processor time that the trainer has spent on a job when it is killed; 0: it has not begun."""
 EXCHANGES = ("start", "cohort", "envelopes", "survivors", "confirms", "result")
 
 
@@ -108,8 +108,8 @@ def site(schedule: Schedule) -> None:
             for point, seconds in POINT_OF_CHILD.items():
                 entry = schedule.due(f"{word}:{point}", now)
                 if entry is not None:
-                    pid = self.pid or (self._running() and self.pid)
-                    threading.Thread(target=kill_busy, args=(schedule, entry, pid, seconds)).start()
+                    self._running()
+                    kill_busy(schedule, entry, self.pid, seconds)
                     break
             return super().ask(job, kind)
 
@@ -130,14 +130,21 @@ def site(schedule: Schedule) -> None:
 
 
 def kill_busy(schedule: Schedule, entry: dict, pid: int, seconds: float) -> None:
-    """Kill the trainer once it has worked on its job for so long."""
+    """Kill the trainer, once it has worked on the job that it is about to be given for so long."""
     import psutil
 
     child = psutil.Process(pid)
+    if not seconds:
+        child.suspend()
     begun = child.cpu_times().user
-    while child.is_running() and child.cpu_times().user - begun < seconds:
-        time.sleep(0.002)
-    schedule.fire(entry, pid)
+
+    def wait_and_kill():
+        time.sleep(0.0 if seconds else 0.3)  # until it has been sent
+        while child.is_running() and child.cpu_times().user - begun < seconds:
+            time.sleep(0.002)
+        schedule.fire(entry, pid)
+
+    threading.Thread(target=wait_and_kill, daemon=True).start()
 
 
 def coordinator(schedule: Schedule) -> None:

@@ -65,7 +65,7 @@ name = "scatter"
 
 [recipe]
 learning_rate = 1.0
-local_steps = 12
+local_steps = 60
 sample_rate = 0.3
 
 [privacy]
@@ -123,17 +123,17 @@ def schedule() -> list[Kill]:
     job += ["end:asked", "end:written"]
     service = [f"{e}:{p}" for e in EXCHANGES for p in ("asked", "asked_kept", "answered", "answered_kept")]
     site = [f"{e}:{p}" for e in EXCHANGES for p in ("asked", "answered")] + ["spent", "computed", "noted"]
-    trainer = ["train:begun", "train:middle", "train:late", "open:begun", "count:begun"]
+    trainer = ["train:sent", "train:begun", "train:late"]
     kills = []
     for program, points, per_round in (("job", job, 3), ("service", service, 3), ("site", site, 2)):
         draw.shuffle(points)
         for index, point in enumerate(points):
             who = draw.choice(NAMES) if program == "site" else ""
             kills.append(Kill(f"kill-{program}", program, point, 1 + index // per_round, who))
-    for number, point in enumerate(trainer[:3], 1):
+    for number, point in enumerate(trainer, 1):
         kills.append(Kill("kill-trainer", "site", point, number, draw.choice(NAMES)))
-    kills.append(Kill("kill-trainer", "site", "open:begun", 3, kills[-1].who))  # the child that comes after
-    kills.append(Kill("kill-trainer", "site", "count:begun", 4, draw.choice(NAMES)))
+    kills.append(Kill("kill-trainer", "site", "open:sent", 3, kills[-1].who))  # the child that comes after
+    kills.append(Kill("kill-trainer", "site", "count:sent", 4, draw.choice(NAMES)))
     return kills
 
 
