@@ -10,7 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 TEST_TMP := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo demo-gan demo-deployed test test-faults test-all check mutate bench bench-secagg fmt wheel clean lock
+.PHONY: help setup system-packages demo demo-gan demo-deployed test test-faults test-all check mutate bench \
+  bench-round bench-secagg fmt wheel clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -59,6 +60,9 @@ mutate: $(READY) ## Take each check of the protocol out in turn: the test named 
 
 bench: $(READY) ## Benchmarks: a table, and build/bench/*.json
 	$(BIN)/python -m benchmarks
+
+bench-round: $(READY) ## Rounds of real processes over TLS, beside stock Flower; a table and build/bench/round.json
+	$(BIN)/python -m benchmarks.rounds
 
 bench-secagg: $(READY) ## Secure aggregation against the cipher, Flower and CKKS; ARGS=--quick or --large
 	$(BIN)/pip install -q --no-deps --require-hashes -r deploy/bench.lock

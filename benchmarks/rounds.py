@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 import benchmarks.models
+from benchmarks import stock
 from benchmarks.launch import COUNTS
 from benchmarks.results import Result, publish
 from wardround_client.catalogue import Catalogue, Row
@@ -203,14 +204,18 @@ def _images(site: str) -> Catalogue:
 
 
 def measure() -> list[Result]:
-    """Three and ten sites, and a large model."""
+    """Three and ten sites, and a large model; stock Flower."""
     results = []
     for n in (3, 10):
         got = deployed(n)
         results += _table(f"n{n}", got)
     large = deployed(3, model="bench-44mb", rounds=1)
     results.append(Result("round.44mb_s", large.round_s, "s", "3 sites, 11 M parameters"))
-    return results
+    results += stock.measure()
+    seconds = {result.name: result.value for result in results}
+    ratio = seconds["stock.n3_exchange_s"] / (seconds["round.n3_s"] / EXCHANGES)
+    note = "per exchange, 3 sites; each of Flower's uploads the vector, one of our six does"
+    return [*results, Result("round.flower_over_ours", ratio, "x", note)]
 
 
 def _table(n: str, got: Measured) -> list[Result]:
