@@ -18,6 +18,7 @@ import numpy as np
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import benchmarks.models
+from wardround_common.plan import StudyPlan
 from wardround_common.trust import open_plan
 
 COUNTS = "requests.json"
@@ -25,16 +26,20 @@ assert benchmarks.models.SIZES
 
 
 class NoTraining:
-    """An update of zeros."""
+    """An update of zeros, and counts of nobody."""
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
+    def __init__(self, plan: StudyPlan) -> None:
+        self._steps, self._cells = plan.recipe.local_steps, plan.task.cells
 
     def train(self, *, start, local_L, key):  # noqa: ANN001, ANN201
         """Nothing."""
         from wardround_client.tasks.interface import TrainOutput
 
         return TrainOutput(update_P=np.zeros_like(start), noisy_steps=self._steps)
+
+    def count(self, *, vector):  # noqa: ANN001, ANN201
+        """Nobody."""
+        return np.zeros(self._cells, np.int64)
 
 
 class NoTrainers:
@@ -45,7 +50,7 @@ class NoTrainers:
         from wardround_client.catalogue import Catalogue
 
         opened = open_plan(signed, today=datetime.date.today())
-        return Catalogue.load(catalogue, sealer).census, NoTraining(opened.recipe.local_steps)
+        return Catalogue.load(catalogue, sealer).census, NoTraining(opened)
 
     def forget(self, plan) -> None:  # noqa: ANN001
         """Nothing: the images are gone already."""

@@ -23,6 +23,7 @@ References: McMahan et al. 2017 (FedAvg); Hsu et al. 2019 (server momentum).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,9 @@ Vector = npt.NDArray[np.float32]
 Words = npt.NDArray[np.uint32]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StudyState:
-    """What a round starts from; arrays of shape [P], float32.
+    """What a round starts from; arrays of shape [P], float32, which nobody writes to.
 
     Attributes:
         updates: Number of aggregates that went into it.
@@ -55,9 +56,9 @@ class StudyState:
     momentum: Vector
     clips: tuple[int, ...]
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
-        """32 bytes that stand for this state in every message."""
+        """32 bytes that stand for this state in every message; computed once."""
         return digest("state", self.pack().astype("<u4", copy=False).view(np.uint8).data)
 
     def pack(self) -> Words:
