@@ -15,7 +15,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
+import threading
 import traceback
+from concurrent.futures import InvalidStateError
 
 import click
 import typer
@@ -48,6 +50,7 @@ def run_program(app: typer.Typer, *, stopped: str = "what was spent stays in the
         stopped: What Ctrl-C leaves behind, in words.
     """
     stay_offline()
+    threading.excepthook = _tell_thread
     try:
         _check_alone()
         status = app(standalone_mode=False)
@@ -70,6 +73,15 @@ def run_program(app: typer.Typer, *, stopped: str = "what was spent stays in the
             error,
         )
         sys.exit(70)
+
+
+def _tell_thread(args: threading.ExceptHookArgs) -> None:
+    """As Python tells of an error in a thread, but for one that a pool's own thread makes of Ctrl-C.
+
+    In CPython 3.11 a pool whose workers end while futures are cancelled sets an exception on one of those.
+    """
+    if not issubclass(args.exc_type, InvalidStateError):
+        threading.__excepthook__(args)
 
 
 def _check_alone() -> None:
