@@ -30,6 +30,7 @@ from wardround_client.app import make_client_app
 from wardround_client.home import STATUS, SiteHome
 from wardround_client.link import Link
 from wardround_client.pausing import Pause
+from wardround_client.renewal import Renewer
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
 from wardround_client.training import STOPPED, TrainerProcess, Trainers
@@ -77,7 +78,15 @@ def run_site(
             with switch.watched():
                 approvals = _Approvals(home, site, training, switch)
                 app = make_client_app(approvals.handle)
-                Link(home.line, app, told=_Status(home.path).tell, look=approvals.take_up).run(stop)
+                keys = home.line
+                link = Link(
+                    keys,
+                    app,
+                    told=_Status(home.path).tell,
+                    look=approvals.take_up,
+                    renew=Renewer(keys).look,
+                )
+                link.run(stop)
         finally:
             training.close()
             site.close()
@@ -195,14 +204,12 @@ class _Status:
 
     def __init__(self, home: Path) -> None:
         self._path = home / STATUS
-        self._last = ("", "")
 
-    def tell(self, state: str, why: str) -> None:
-        """Write it where it changed."""
-        if (state, why) != self._last:
-            self._last = (state, why)
-            said = {"state": state, "code": why, "pid": os.getpid(), "since": round(time.time())}
-            write(self._path, json.dumps(said).encode(), mode=OWNER_ONLY)
+    def tell(self, state: str, why: str, clock_s: int) -> None:
+        """Write it; ``clock_s``: by how much this machine's clock is ahead, where that is what is wrong."""
+        said = {"state": state, "code": why, "clock_s": clock_s}
+        said |= {"pid": os.getpid(), "since": round(time.time())}
+        write(self._path, json.dumps(said).encode(), mode=OWNER_ONLY)
 
 
 @contextlib.contextmanager

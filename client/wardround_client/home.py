@@ -2,7 +2,7 @@
 
     site.toml                name, the coordinator's address, the site's own limits
     identity.key, card       its Ed25519 identity, and the card for the authority
-    tls.key, tls.pem, ca.pem
+    tls.pem, ca.pem          TLS key and certificate in one file, and the coordinator's CA
     node.key                 what Flower knows the node by
     patients.secret          under which patient numbers are hashed; never rotated
     site.key                 under which all that is derived from patients is sealed (``sealing``)
@@ -46,7 +46,7 @@ from wardround_common.streams import KEY_BYTES
 
 CONFIG = "site.toml"
 IDENTITY, CARD = "identity.key", "card"
-TLS_KEY, CERTIFICATE, CA, NODE_KEY = "tls.key", "tls.pem", "ca.pem", "node.key"
+TLS, CA, NODE_KEY = "tls.pem", "ca.pem", "node.key"
 PATIENTS = "patients.secret"
 SITE_KEY = "site.key"
 STATUS = "status.json"
@@ -135,12 +135,11 @@ class SiteHome:
     def line(self) -> LineKeys:
         """How the site connects."""
         config = self.config
-        check_private(self.path / TLS_KEY)
+        check_private(self.path / TLS)
         return LineKeys(
             address=f"{config.host}:{config.port}",
             ca=self.path / CA,
-            certificate=self.path / CERTIFICATE,
-            key=self.path / TLS_KEY,
+            certificate=self.path / TLS,
             node_key=load_key(self.private(NODE_KEY)),
         )
 

@@ -28,13 +28,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from wardround_client.home import (
     CA,
     CARD,
-    CERTIFICATE,
     CONFIG,
     IDENTITY,
     NODE_KEY,
     PATIENTS,
     SITE_KEY,
-    TLS_KEY,
+    TLS,
     SiteHome,
 )
 from wardround_common.authority import keyfile, make_card
@@ -89,9 +88,8 @@ def _join(folder: Path, code: JoinCode) -> None:
     load_certificate(reply.certificate)
     write(folder / IDENTITY, keyfile.seal(identity, None), mode=OWNER_ONLY)
     write(folder / CARD, card, mode=OWNER_ONLY)
-    write(folder / TLS_KEY, key_pem(tls), mode=OWNER_ONLY)
+    write(folder / TLS, key_pem(tls) + reply.certificate, mode=OWNER_ONLY)
     write(folder / NODE_KEY, key_pem(node), mode=OWNER_ONLY)
-    write(folder / CERTIFICATE, reply.certificate, mode=OWNER_ONLY)
     write(folder / CA, ca.encode(), mode=OWNER_ONLY)
     write(folder / PATIENTS, os.urandom(SECRET_BYTES), mode=OWNER_ONLY)
     write(folder / SITE_KEY, os.urandom(SECRET_BYTES), mode=OWNER_ONLY)

@@ -33,7 +33,6 @@ SITE: Final = Contents(
         Part(place="trust.toml"),
         Part(place="paused"),
         Part(place="card"),
-        Part(place="tls.key"),
         Part(place="tls.pem"),
         Part(place="ca.pem"),
         Part(place="node.key"),

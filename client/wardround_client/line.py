@@ -7,6 +7,7 @@ Privacy: names files, and holds one key.
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,19 @@ class LineKeys:
     Attributes:
         address: ``host:port`` of the coordinator.
         ca: Its CA's certificate, a PEM file.
-        certificate: The site's certificate, a PEM file.
-        key: Its TLS key, a PEM file.
+        certificate: The site's TLS key and its certificate, one PEM file.
         node_key: The key that Flower knows the node by.
     """
 
     address: str
     ca: Path
     certificate: Path
-    key: Path
     node_key: EllipticCurvePrivateKey
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3 with them, as they are now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.ca)
+        context.load_cert_chain(self.certificate)
+        return context

@@ -6,7 +6,9 @@ With ``app`` the only module of this package that knows Flower.
 Rules:
 
 * The site listens nowhere. It connects to one address, whose certificate the coordinator's own CA signed,
-  and shows its own certificate; TLS 1.3.
+  and shows its own certificate; TLS 1.3. It follows nobody to another address.
+* Flower refuses a clock that is off. Every answer says what time it is there: a difference is told of, in
+  seconds, also while it does no harm yet.
 * No app bundle is ever asked for: what runs is what is installed.
 * The coordinator keeps a message until it is answered, and hands it out again to a site that comes anew.
 * What breaks over it is reported as a code and does not end the line; what the
@@ -23,8 +25,8 @@ References: Flower 1.41, Fleet API.
 
 from __future__ import annotations
 
+import datetime
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -64,13 +66,18 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wardround_client.app import CLIENT_APP_RAISED
 from wardround_client.line import LineKeys
+from wardround_client.trouble import CERTIFICATE, CLOCK, CLOCK_WARNING_S, why
+from wardround_common.certificates import load_certificate
+from wardround_common.enrolment import REPLY_LIMIT_BYTES, TIME_HEADER
 from wardround_common.errors import AuditError
+from wardround_common.files import read
 from wardround_common.logs import event
 from wardround_common.parcels import Parcels
 
@@ -92,8 +99,11 @@ class Link:
     Args:
         keys: Where to, and as whom.
         app: Answers messages.
-        told: Is told ``online`` or ``offline`` when that changes, and why not.
+        told: Is told ``online`` or ``offline`` when that changes, what is wrong, and by how many seconds this
+            machine's clock is ahead where that is it.
         look: Is called between messages: the site may take up what a person approved meanwhile.
+        renew: Is called between messages; whether the certificate is a new one, to go on with.
+        clock: Seconds since 1970.
     """
 
     def __init__(
@@ -101,64 +111,104 @@ class Link:
         keys: LineKeys,
         app: ClientApp,
         *,
-        told: Callable[[str, str], None],
+        told: Callable[[str, str, int], None],
         look: Callable[[], None],
+        renew: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._app = app
         self._told = told
         self._look = look
-        self._state = ""
+        self._renew = renew
+        self._clock = clock
+        self._last = ("", "", 0)
+        self._ahead_s = 0
 
     def run(self, stop: threading.Event) -> None:
         """Answer until ``stop`` is set, whatever happens to the line."""
         pause = FIRST_PAUSE_S
         while not stop.is_set():
+            self._ahead_s = 0
             try:
-                _Session(self._keys, self._app, look=self._look, online=self._online).run(stop)
+                _Session(
+                    self._keys,
+                    self._app,
+                    look=self._look,
+                    renew=self._renew,
+                    online=self._online,
+                    heard=self._heard,
+                ).run(stop)
             except _BROKEN as error:
-                if self._state == "online":
+                if self._last[0] == "online":
                     pause = FIRST_PAUSE_S
-                self._tell("offline", _why(error))
+                self._tell("offline", self._why(error))
             stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._tell("stopped", "")
 
     def _online(self) -> None:
-        self._tell("online", "")
+        self._tell("online", CLOCK if abs(self._ahead_s) > CLOCK_WARNING_S else "")
 
-    def _tell(self, state: str, why: str) -> None:
-        if state != self._state:
-            self._state = state
-            event("link.state", state=state, code=why)
-        self._told(state, why)
+    def _heard(self, response: httpx.Response) -> None:
+        """What time it is at the coordinator."""
+        said = response.headers.get(TIME_HEADER, "")
+        if said.isascii() and said.isdigit() and len(said) < 12:
+            self._ahead_s = round(self._clock()) - int(said)
+
+    def _why(self, error: Exception) -> str:
+        """What broke the line; a server that is shown an expired certificate goes away without a word."""
+        code = why(error)
+        certificate = load_certificate(read(self._keys.certificate, limit_bytes=REPLY_LIMIT_BYTES))
+        now = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
+        ended = isinstance(error, httpx.TransportError) and now > certificate.not_valid_after_utc
+        return CERTIFICATE if ended else code
+
+    def _tell(self, state: str, code: str) -> None:
+        seconds = self._ahead_s if code == CLOCK else 0
+        before = self._last
+        if (state, code) == before[:2] and abs(seconds - before[2]) <= CLOCK_WARNING_S:
+            return
+        self._last = (state, code, seconds)
+        event("link.state", state=state, code=code, seconds=seconds)
+        self._told(state, code, seconds)
 
 
 class _Session:
     """From one activation of the node to the end of the line."""
 
     def __init__(
-        self, keys: LineKeys, app: ClientApp, *, look: Callable[[], None], online: Callable[[], None]
+        self,
+        keys: LineKeys,
+        app: ClientApp,
+        *,
+        look: Callable[[], None],
+        renew: Callable[[], bool],
+        online: Callable[[], None],
+        heard: Callable[[httpx.Response], None],
     ) -> None:
+        self._keys = keys
         self._app = app
         self._look = look
+        self._renew = renew
         self._online = online
+        self._heard = heard
         self._public = public_key_to_bytes(keys.node_key.public_key())
         found = partial(PullObjectResponse, object_found=True, object_available=True)
         self._parcels = Parcels(
             found=lambda content: found(object_content=content).SerializeToString(),
             stored=PushObjectResponse(stored=True).SerializeToString(),
         )
-        self._client = FleetHttpClient(
-            f"https://{keys.address}",
-            interceptors=[
-                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
-                NodeAuthHttpInterceptor(keys.node_key, keys.node_key.public_key()),
-                self._parcels,
-            ],
-            verify=_tls(keys),
-            timeout=REQUEST_S,
-        )
+        self._clients: list[FleetHttpClient] = []
+        self._connect()
+
+    @property
+    def _client(self) -> FleetHttpClient:
+        return self._clients[-1]
+
+    def _connect(self) -> None:
+        """Requests go with the certificate of now; one that is under way ends as it began."""
+        self._clients.append(connection(self._keys, heard=self._heard, parcels=self._parcels))
 
     def run(self, stop: threading.Event) -> None:
         try:
@@ -175,14 +225,18 @@ class _Session:
                 beat.join()
             self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
         finally:
-            self._client.close()
+            for client in self._clients:
+                client.close()
 
     def _serve(self, node: Node, stop: threading.Event) -> None:
         heard = time.monotonic()
         while not stop.is_set():
             self._look()
+            if self._renew():
+                self._connect()
             asked = time.monotonic()
             pulled = self._client.PullMessages(PullMessagesRequest(node=node))
+            self._online()
             if pulled.messages_list:
                 self._answer(node, pulled)
                 heard = time.monotonic()
@@ -235,7 +289,7 @@ class _Session:
             try:
                 self._client.SendNodeHeartbeat(request)
             except _BROKEN as error:  # the next request of the main thread finds out the same
-                event("link.heartbeat", level=logging.WARNING, code=_why(error))
+                event("link.heartbeat", level=logging.WARNING, code=why(error))
 
 
 def answer(app: ClientApp, request: Message, *, node: int) -> Message | None:
@@ -255,15 +309,38 @@ def answer(app: ClientApp, request: Message, *, node: int) -> Message | None:
         return Message(Error(CLIENT_APP_RAISED, "site.crashed"), reply_to=request)
 
 
-def _tls(keys: LineKeys) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(keys.ca)
-    context.load_cert_chain(keys.certificate, keys.key)
-    return context
+def connection(
+    keys: LineKeys, *, heard: Callable[[httpx.Response], None], parcels: Parcels
+) -> FleetHttpClient:
+    """A connection to the coordinator.
+
+    Args:
+        keys: Where to, and as whom.
+        heard: Is told of every response, as it came.
+        parcels: Has the objects of a message travel with it.
+    """
+    client = FleetHttpClient(
+        f"https://{keys.address}",
+        interceptors=[
+            RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+            NodeAuthHttpInterceptor(keys.node_key, keys.node_key.public_key()),
+            parcels,
+            _Listener(heard),
+        ],
+        verify=keys.context(),
+        timeout=REQUEST_S,
+    )
+    client._client.follow_redirects = False  # Flower's follows anywhere, also out of TLS
+    return client
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"link.http_{error.response.status_code}"
-    return f"link.{type(error).__name__.lower()}"
+class _Listener:
+    """Passes requests on, and tells of the responses."""
+
+    def __init__(self, heard: Callable[[httpx.Response], None]) -> None:
+        self._heard = heard
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        response = call_next(context)
+        self._heard(response)
+        return response

@@ -8,6 +8,8 @@ Rules:
 * Private keys are made where they are used; a request carries the public half.
 * Whoever certifies takes the public key from a request, and nothing else that it asks for.
 * P-256 throughout; a certificate of a site is for clients, that of the server for servers.
+* A certificate is renewed when less than a third of its life is left, with a new key. Key and certificate lie
+  in one file, so that what is read fits together whenever a program was stopped.
 
 Not here: who may have one (the coordinator's enrolment), identities (``identity``, ``trust``).
 
@@ -38,8 +40,11 @@ from wardround_common.errors import ProtocolError, StorageError
 
 CA_DAYS = 3650
 LEAF_DAYS = 397
-_BACKDATED = datetime.timedelta(minutes=5)
-"""A certificate is valid a little before it is made, for clocks that differ."""
+LEAF_LIFE = datetime.timedelta(LEAF_DAYS)
+RENEWED_AT = 1 / 3
+"""Share of its life that is left when a certificate is renewed."""
+_BACKDATED = datetime.timedelta(hours=1)
+"""A certificate is valid before it is made, for clocks that are behind."""
 
 
 class Issuer:
@@ -53,7 +58,7 @@ class Issuer:
     def create(cls, name: str) -> Issuer:
         """A new CA."""
         key = new_key()
-        builder = _builder(name, name, key.public_key(), days=CA_DAYS)
+        builder = _builder(name, name, key.public_key(), life=datetime.timedelta(CA_DAYS))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_usage(certifies=True), critical=True)
         return cls(key, _sign(builder, key, key.public_key()))
@@ -72,16 +77,23 @@ class Issuer:
         """The private key, to be kept where only its owner reads."""
         return key_pem(self._key)
 
-    def for_server(self, public: ec.EllipticCurvePublicKey, hosts: Sequence[str]) -> bytes:
+    def for_server(
+        self,
+        public: ec.EllipticCurvePublicKey,
+        hosts: Sequence[str],
+        *,
+        life: datetime.timedelta = LEAF_LIFE,
+    ) -> bytes:
         """A certificate of a server that is reached as each of ``hosts``, in PEM."""
-        return self._leaf(public, hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, hosts)
+        return self._leaf(public, hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, hosts, life=life)
 
-    def for_site(self, request: bytes, name: str) -> bytes:
+    def for_site(self, request: bytes, name: str, *, life: datetime.timedelta = LEAF_LIFE) -> bytes:
         """The certificate of a site, in PEM.
 
         Args:
             request: What ``make_request`` returned; only its key counts.
             name: The site.
+            life: How long it is valid from now.
 
         Raises:
             ProtocolError: ``certificates.bad_request``.
@@ -95,7 +107,7 @@ class Issuer:
             raise _bad_request("its key is not on P-256")
         if not proven:
             raise _bad_request("it is not signed by its own key")
-        return self._leaf(public, name, ExtendedKeyUsageOID.CLIENT_AUTH, ())
+        return self._leaf(public, name, ExtendedKeyUsageOID.CLIENT_AUTH, (), life=life)
 
     def _leaf(
         self,
@@ -103,9 +115,11 @@ class Issuer:
         name: str,
         use: x509.ObjectIdentifier,
         hosts: Sequence[str],
+        *,
+        life: datetime.timedelta,
     ) -> bytes:
         issuer = str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-        builder = _builder(name, issuer, public, days=LEAF_DAYS)
+        builder = _builder(name, issuer, public, life=life)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(certifies=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -125,6 +139,27 @@ def make_request(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return request.public_bytes(Encoding.DER)
+
+
+def requested_name(request: bytes) -> str:
+    """The name in a request, which proves nothing; empty where there is none."""
+    try:
+        found = x509.load_der_x509_csr(request).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return ""
+    return str(found[0].value) if len(found) == 1 else ""
+
+
+def certified_name(certificate: x509.Certificate) -> str:
+    """The name in a certificate; empty where there is none."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if len(found) == 1 else ""
+
+
+def is_due(certificate: x509.Certificate, now: datetime.datetime, *, share: float = RENEWED_AT) -> bool:
+    """Whether less than ``share`` of a certificate's life is left."""
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - now < life * share
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -165,7 +200,7 @@ def certificate_fingerprint(certificate: x509.Certificate) -> bytes:
 
 
 def _builder(
-    name: str, issuer: str, public: ec.EllipticCurvePublicKey, *, days: int
+    name: str, issuer: str, public: ec.EllipticCurvePublicKey, *, life: datetime.timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -175,7 +210,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + datetime.timedelta(days))
+        .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 

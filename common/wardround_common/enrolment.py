@@ -31,6 +31,10 @@ CODE_LIMIT_BYTES = 1024
 REQUEST_LIMIT_BYTES = 8192
 REPLY_LIMIT_BYTES = 16384
 CA_PATH, JOIN_PATH = "/v1/ca", "/v1/join"
+RENEW_PATH = "/wardround/renew"
+"""Of the port for rounds: a request for a certificate, DER, from the site whose certificate is shown."""
+TIME_HEADER = "wardround-time"
+"""Of every answer of the outer ports: seconds since 1970, there."""
 _PREFIX = "wardround1-"
 
 Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"\A[A-Za-z0-9.:-]+\Z")]

@@ -5,7 +5,8 @@ is a programming error and raises, so nothing slips in; no field is made for any
 
 Not here: the record of what left a site (``audit``), progress on a screen.
 
-Privacy: names of sites, studies, stages and error codes; counts of bytes and seconds. No patient data.
+Privacy: names and network addresses of sites, names of studies, stages and error codes; counts of bytes and
+seconds. No patient data.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 
 FIELDS = frozenset(
     {
-        *("attempt", "bytes", "code", "cohort", "exchange", "kind", "pid", "plan", "round", "seconds"),
-        *("site", "sites", "state", "status", "steps", "study", "survivors", "worker"),
+        *("address", "attempt", "bytes", "code", "cohort", "count", "exchange", "kind", "pid", "plan"),
+        *("round", "seconds", "site", "sites", "state", "status", "steps", "study", "survivors", "worker"),
     }
 )
 _LOGGER = logging.getLogger("wardround")

@@ -6,10 +6,11 @@ Rules:
 * The certificate is made, and only then the invitation removed: a crash in between leaves an invitation that
   its owner can still use.
 * The card must name the site that was invited, and its key must have signed it.
+* Every certificate is in the audit log, and every refusal.
 
 Not here: whose word counts (the authority's roster), ports (``service``).
 
-Privacy: names and public keys of institutions.
+Privacy: names, network addresses and public keys of institutions.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ from wardround_common.files import OWNER_ONLY, read, write
 from wardround_common.identity import SigningKey
 from wardround_common.logs import event
 from wardround_common.trust import COORDINATOR
-from wardround_server.guard import Bucket, answer
-from wardround_server.home import CoordinatorHome
+from wardround_server.guard import Bucket, address_in, answer, read_body
+from wardround_server.home import CERTIFICATE_FILE, CoordinatorHome
+from wardround_server.refusals import Refused
 
 CODE_HOURS = 72
 _INVITATION_LIMIT_BYTES = 256
@@ -103,7 +105,7 @@ def admit(home: CoordinatorHome, request: JoinRequest) -> JoinReply:
     folder.mkdir(mode=0o700, exist_ok=True)
     write(folder / "card", request.card)
     write(folder / "node.pub", request.node_key)
-    write(folder / "certificate.pem", certificate)
+    write(folder / CERTIFICATE_FILE, certificate)
     place.unlink()
     event("enrol.joined", site=request.site)
     config = home.config
@@ -116,11 +118,13 @@ class Enrolment:
     Args:
         home: The coordinator's folder.
         joined: Is told the name of a site that joined.
+        refused: Is told of refusals.
     """
 
-    def __init__(self, home: CoordinatorHome, joined: Callable[[str], None]) -> None:
+    def __init__(self, home: CoordinatorHome, joined: Callable[[str], None], *, refused: Refused) -> None:
         self._home = home
         self._joined = joined
+        self._refused = refused
         self._ca = home.issuer.certificate.public_bytes(Encoding.DER)
         self._bucket = Bucket(rate=1.0, burst=30.0)
 
@@ -128,28 +132,28 @@ class Enrolment:
         """Show the CA's certificate, or let a site join."""
         if scope["type"] != "http":
             return
+        address = address_in(scope)
         if not self._bucket.take():
+            self._refused("enrol.flood", address=address)
             await answer(send, HTTPStatus.TOO_MANY_REQUESTS)
         elif (scope["method"], scope["path"]) == ("GET", CA_PATH):
             await answer(send, HTTPStatus.OK, self._ca)
         elif (scope["method"], scope["path"]) == ("POST", JOIN_PATH):
-            await self._join(receive, send)
+            await self._join(receive, send, address)
         else:
+            self._refused("enrol.path", address=address)
             await answer(send, HTTPStatus.NOT_FOUND)
 
-    async def _join(self, receive: Receive, send: Send) -> None:
-        data, more = b"", True
-        while more and len(data) <= REQUEST_LIMIT_BYTES:
-            message = await receive()
-            data += message.get("body", b"")
-            more = message.get("more_body", False)
+    async def _join(self, receive: Receive, send: Send, address: str) -> None:
         try:
+            data = await read_body(receive, limit_bytes=REQUEST_LIMIT_BYTES)
             request = decode(data, JoinRequest, limit_bytes=REQUEST_LIMIT_BYTES)
             reply = admit(self._home, request)
             self._joined(request.site)
-        except WardroundError as error:
-            event("enrol.refused", code=error.code)
-            await answer(send, HTTPStatus.FORBIDDEN, error.code.encode())
+        except (WardroundError, TimeoutError) as error:
+            code = error.code if isinstance(error, WardroundError) else "http.slow"
+            self._refused(code, address=address)
+            await answer(send, HTTPStatus.FORBIDDEN, code.encode())
             return
         await answer(send, HTTPStatus.OK, encode(reply))
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_common.aggregate import Aggregation
-from wardround_common.audit import AuditLog
 from wardround_common.errors import ConfigError, StorageError
 from wardround_common.files import read
 from wardround_common.logs import close_log, log_to
@@ -41,8 +40,6 @@ from wardround_server.study import CoordinatorStudy, StudySetup
 
 REPORT = "report"
 JOURNAL = "journal.sqlite"
-AUDIT = "audit.sqlite"
-AUDIT_HEAD = "audit.head"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +88,7 @@ def run_job(
         if paused := journal.paused():
             raise halted(paused)
         handler = log_to(folder / "log.jsonl")
-        audit = open_audit(home)
+        audit = home.audit_log()
         try:
             running = CoordinatorStudy(setup, observer, journal=journal, audit=audit, halt=control.halt)
             runtime = Runtime(address=f"127.0.0.1:{home.config.runtime_port}", secret=home.secret)
@@ -130,11 +127,6 @@ def opened_journal(folder: Path, plan: StudyPlan) -> Iterator[Journal]:
         yield journal
     finally:
         journal.close()
-
-
-def open_audit(home: CoordinatorHome) -> AuditLog:
-    """The coordinator's audit log."""
-    return AuditLog(home.path / AUDIT, signer=home.signer, head_path=home.path / AUDIT_HEAD)
 
 
 def is_running(folder: Path) -> bool:

@@ -27,7 +27,6 @@ COORDINATOR: Final = Contents(
         Part(place="ca.key", required=True),
         Part(place="ca.pem", required=True),
         Part(place="server.pem", required=True),
-        Part(place="server.key"),
         Part(place="runtime.secret", required=True),
         Part(place="card"),
         Part(place="roster"),

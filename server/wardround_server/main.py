@@ -92,21 +92,14 @@ def roster(
         str, typer.Option(metavar="KEY", help="The authority's key in hex, or its file authority.pub.")
     ],
 ) -> None:
-    """Take up a roster that the authority signed."""
-    from wardround_common.files import read, write
-    from wardround_common.trust import SIGNED_LIMIT_BYTES, open_roster
+    """Take up a roster that the authority signed; service and studies that run do so within a second."""
+    from wardround_common.files import read
+    from wardround_common.trust import SIGNED_LIMIT_BYTES
     from wardround_server.home import CoordinatorHome
 
-    home = CoordinatorHome(folder)
     signed = read(file, limit_bytes=SIGNED_LIMIT_BYTES)
-    opened = open_roster(signed, authority_key=public_key(authority), today=datetime.date.today())
-    if opened.coordinator != home.signer.key.public:
-        raise ConfigError(
-            "the roster names another coordinator",
-            remedy=f"Ask the authority to sign one with {folder / 'card'}.",
-            code="coordinator.other_roster",
-        )
-    write(folder / "roster", signed)
+    home, key, today = CoordinatorHome(folder), public_key(authority), datetime.date.today()
+    opened = home.take_roster(signed, authority_key=key, today=today)
     typer.echo(f"roster version {opened.version}, until {opened.expires}: {len(opened.sites)} sites")
 
 

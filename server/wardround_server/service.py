@@ -4,9 +4,10 @@
 * The port for joining: TLS 1.3, ``Enrolment``.
 * The port for the job process, on loopback only: ``LoopbackGuard``, the Runtime API.
 
-It runs no rounds: the job process does, and each restarts without the other.
+It runs no rounds: the job process does, and each restarts without the other. What an outer port refuses is in
+the audit log; a roster that is put into the folder is in force within a second.
 
-Not here: what is let through (``guard``), who may join (``enrolment``).
+Not here: TLS (``door``), what is let through (``guard``), who may join (``enrolment``).
 
 Privacy: as ``superlink``.
 """
@@ -15,48 +16,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import fcntl
 import os
 import signal
-import ssl
 from collections.abc import Callable, Iterator
-from hashlib import sha256
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp
 
+from wardround_common.audit import AuditLog
+from wardround_common.certificates import LEAF_LIFE
 from wardround_common.errors import StorageError, TransportError
 from wardround_common.files import OWNER_ONLY, write
 from wardround_server.arrivals import Arrivals
+from wardround_server.door import CONNECTIONS, Door, server_context
 from wardround_server.enrolment import Enrolment
-from wardround_server.guard import CERTIFICATE, FleetGuard, LoopbackGuard
+from wardround_server.guard import BURST, RATE_PER_S, Bucket, Clocked, FleetGuard, LoopbackGuard
 from wardround_server.holding import JOB_HOLD_S, SITE_HOLD_S, Bell, Holding
 from wardround_server.home import CoordinatorHome
 from wardround_server.parcels import ParcelPort
+from wardround_server.refusals import EVERY_S, Refusals, Refused
+from wardround_server.register import Register
+from wardround_server.renewal import Renewal, ServerCertificate
+from wardround_server.rosters import Rosters
 from wardround_server.runtime import RUN_PATH
 from wardround_server.superlink import SuperLink
 
 LOOPBACK = "127.0.0.1"
-CONNECTIONS = 1000
-
-
-class _NamedPeer(H11Protocol):
-    """HTTP/1.1 that tells the application which certificate the peer showed."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        shown = connection.getpeercert(binary_form=True) if connection else None
-        fingerprint, inner = sha256(shown).digest() if shown else b"", self.app
-
-        async def named(scope: Scope, receive: Receive, send: Send) -> None:
-            scope[CERTIFICATE] = fingerprint
-            await inner(scope, receive, send)
-
-        self.app = named
+LOOK_S = 1.0
+"""Between two looks for what a person changed in the folder."""
 
 
 class _Server(uvicorn.Server):
@@ -77,65 +70,130 @@ def serve(home: CoordinatorHome, *, ready: Callable[[], None]) -> None:
     Raises:
         StorageError: ``coordinator.busy``: the service runs already.
         TransportError: ``coordinator.port``: a port is taken.
+        AuditError: The audit log cannot be used.
     """
-    with _alone(home.path):
-        os.umask(0o077)
-        asyncio.run(_serve(home, ready))
+    os.umask(0o077)
+    asyncio.run(_until_a_signal(home, ready))
 
 
-async def _serve(home: CoordinatorHome, ready: Callable[[], None]) -> None:
-    config, secret = home.config, home.secret
-    link = SuperLink(secret)
-    sites = home.enrolled()
-    for site in sites.values():
-        link.admit(site.name, site.node_key)
-
-    def joined(name: str) -> None:
-        fingerprint, site = home.enrolled_site(home.path / "sites" / name)
-        for old in [one for one, other in sites.items() if other.name == name]:
-            del sites[old]
-        link.admit(site.name, site.node_key)
-        sites[fingerprint] = site
-
-    to_sites, to_job = Bell(), Bell()
-    from_sites = Arrivals(ParcelPort(link.app, link.fleet), link)
-    from_job = ParcelPort(link.app, link.runtime)
-    fleet = FleetGuard(_held(from_sites, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S), sites)
-    loopback = LoopbackGuard(
-        _held(from_job, "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S),
-        secret=secret,
-        run_path=RUN_PATH,
-        new_run=link.new_run,
-    )
-    servers = [
-        _server(loopback, host=LOOPBACK, port=config.runtime_port, lifespan="on"),
-        _server(
-            fleet,
-            host=config.bind,
-            port=config.port,
-            **_tls(home.path, ssl.CERT_REQUIRED),
-            ssl_ca_certs=str(home.path / "ca.pem"),
-            http=_NamedPeer,
-        ),
-        _server(
-            Enrolment(home, joined),
-            host=config.bind,
-            port=config.enrol_port,
-            **_tls(home.path, ssl.CERT_NONE),
-        ),
-    ]
-    loop = asyncio.get_running_loop()
+async def _until_a_signal(home: CoordinatorHome, ready: Callable[[], None]) -> None:
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, servers)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Service(home).run(stop, ready=ready)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lives:
+    """How long certificates are valid that are renewed: sites', and the server's."""
+
+    site: datetime.timedelta = LEAF_LIFE
+    server: datetime.timedelta = LEAF_LIFE
+
+
+class Service:
+    """The service of one coordinator.
+
+    Args:
+        home: Its folder.
+        refusals_every_s: Seconds between two rows of the audit log about the same refusals.
+        bucket: Makes the allowance of a site.
+        lives: How long certificates that are renewed are valid.
+    """
+
+    def __init__(
+        self,
+        home: CoordinatorHome,
+        *,
+        refusals_every_s: float = EVERY_S,
+        bucket: Callable[[], Bucket] = lambda: Bucket(rate=RATE_PER_S, burst=BURST),
+        lives: Lives = Lives(),
+    ) -> None:
+        self._home = home
+        self._lives = lives
+        self._refusals_every_s = refusals_every_s
+        self._bucket = bucket
+
+    async def run(self, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
+        """Serve until ``stop`` is set.
+
+        Raises:
+            StorageError, TransportError, AuditError: As ``serve``.
+        """
+        with _alone(self._home.path), contextlib.closing(self._home.audit_log()) as audit:
+            refusals = Refusals(audit, every_s=self._refusals_every_s)
+            try:
+                await self._run(audit, refusals.note, stop, ready)
+            finally:
+                await asyncio.to_thread(refusals.close)
+
+    async def _run(
+        self, audit: AuditLog, refused: Refused, stop: asyncio.Event, ready: Callable[[], None]
+    ) -> None:
+        home, config = self._home, self._home.config
+        link = SuperLink(home.secret)
+        register = Register(home, audit, admit=link.admit)
+        own = ServerCertificate(home, audit, life=self._lives.server)
+        own.look(())
+        rosters = Rosters(home, authority_key=home.authority_key)
+        rosters.look()
+        to_sites, to_job = Bell(), Bell()
+        from_sites = Arrivals(ParcelPort(link.app, link.fleet), link)
+        from_job = ParcelPort(link.app, link.runtime)
+        fleet = FleetGuard(
+            _held(from_sites, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S),
+            register.sites,
+            refused=refused,
+            renewal=Renewal(home, register, refused=refused, life=self._lives.site),
+            used=register.used,
+            revoked=rosters.leaves_out,
+            bucket=self._bucket,
+        )
+        loopback = LoopbackGuard(
+            _held(from_job, "/v1/runtime", heard=to_job, told=to_sites, hold_s=JOB_HOLD_S),
+            secret=home.secret,
+            run_path=RUN_PATH,
+            new_run=link.new_run,
+        )
+        enrolment = Enrolment(home, register.joined, refused=refused)
+        rounds = Door(server_context(home.path, client_ca=home.path / "ca.pem"), refused)
+        joining = Door(server_context(home.path, client_ca=None), refused)
+        servers = [
+            _server(loopback, host=LOOPBACK, port=config.runtime_port, lifespan="on"),
+            _server(Clocked(fleet), host=config.bind, port=config.port, http=rounds),
+            _server(Clocked(enrolment), host=config.bind, port=config.enrol_port, http=joining),
+        ]
+
+        def look() -> None:
+            rosters.look()
+            own.look([rounds.context, joining.context])
+
+        await _serve(servers, stop, ready=partial(self._ready, ready), look=look)
+
+    def _ready(self, ready: Callable[[], None]) -> None:
+        write(self._home.path / "service.pid", str(os.getpid()).encode(), mode=OWNER_ONLY)
+        ready()
+
+
+async def _serve(
+    servers: list[uvicorn.Server],
+    stop: asyncio.Event,
+    *,
+    ready: Callable[[], None],
+    look: Callable[[], object],
+) -> None:
+    """Run servers until ``stop`` is set or one of them ends; ``look`` is called about once a second."""
     tasks = [asyncio.create_task(_run(server)) for server in servers]
     while not all(server.started for server in servers) and not any(task.done() for task in tasks):
         await asyncio.sleep(0.02)
     if not any(task.done() for task in tasks):
-        pid = str(os.getpid()).encode()
-        write(home.path / "service.pid", pid, mode=OWNER_ONLY)
         ready()
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    _stop(servers)
+    while not stop.is_set() and not any(task.done() for task in tasks):
+        look()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_S)
+    for server in servers:
+        server.should_exit = True
     await asyncio.gather(*tasks)
 
 
@@ -156,7 +214,7 @@ def _held(app: ASGIApp, api: str, *, heard: Bell, told: Bell, hold_s: float) -> 
     )
 
 
-def _server(app: ASGIApp, *, lifespan: Any = "off", **options: Any) -> uvicorn.Server:  # noqa: ANN401
+def _server(app: ASGIApp, *, lifespan: Any = "off", http: Any = "h11", **place: Any) -> uvicorn.Server:  # noqa: ANN401
     return _Server(
         uvicorn.Config(
             app,
@@ -165,31 +223,14 @@ def _server(app: ASGIApp, *, lifespan: Any = "off", **options: Any) -> uvicorn.S
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             ws="none",
-            limit_concurrency=CONNECTIONS,
+            http=http,
+            limit_concurrency=CONNECTIONS + 1,
             timeout_graceful_shutdown=3,
-            **{"http": "h11", **options},
+            **place,
         )
     )
-
-
-def _tls(home: Path, client: ssl.VerifyMode) -> dict[str, Any]:
-    def modern(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        context = default()
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context
-
-    return {
-        "ssl_certfile": str(home / "server.pem"),
-        "ssl_keyfile": str(home / "server.key"),
-        "ssl_cert_reqs": client,
-        "ssl_context_factory": modern,
-    }
-
-
-def _stop(servers: list[uvicorn.Server]) -> None:
-    for server in servers:
-        server.should_exit = True
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan
 from wardround_server.audit import Decision, StudyAudit
 from wardround_server.control import PAUSED, STOPPED, Control
 from wardround_server.home import CoordinatorHome
-from wardround_server.job import alone, open_audit, opened_journal
+from wardround_server.job import alone, opened_journal
 from wardround_server.journal import Journal
 from wardround_server.standing import standing
 
@@ -129,7 +129,7 @@ class Steering:
             )
 
     def _write_down(self, event: Decision, note: str) -> None:
-        log = open_audit(self._home)
+        log = self._home.audit_log()
         try:
             StudyAudit(log, self.plan).decided(event, note)
         finally:

@@ -40,8 +40,7 @@ def furnish(h, name) -> None:
         "site.toml": f'name = "{name}"\nhost = "127.0.0.1"\nport = 8443\n'.encode(),
         "identity.key": keyfile.seal(key._key, None),
         "card": make_card(name, key),
-        "tls.key": key_pem(tls),
-        "tls.pem": ca.for_site(make_request(tls, name), name),
+        "tls.pem": key_pem(tls) + ca.for_site(make_request(tls, name), name),
         "ca.pem": ca.key_pem,
         "node.key": key_pem(new_key()),
         "patients.secret": os.urandom(32),
@@ -85,7 +84,7 @@ def test_a_backup_of_a_site_that_runs_has_all_but_what_no_backup_may_hold(hospit
     (digest,) = (path.name for path in (h.home / "birch" / "plans").iterdir())
     plan = f"plans/{digest}"
     assert names == {
-        *("site.toml", "identity.key", "card", "tls.key", "tls.pem", "ca.pem", "node.key", "patients.secret"),
+        *("site.toml", "identity.key", "card", "tls.pem", "ca.pem", "node.key", "patients.secret"),
         *(f"{plan}/plan", f"{plan}/approved", f"{plan}/data/catalogue.sealed"),
         *("ledger.sqlite", "protocol.sqlite", "audit.sqlite"),
     }

@@ -8,9 +8,9 @@ import fcntl
 import json
 import os
 import shutil
-import ssl
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from homes import DeployedHospitals, make_coordinator, make_site, until, wardround_site
@@ -20,8 +20,10 @@ from wardround_client.doctor import examine
 from wardround_client.shelf import Shelf
 from wardround_common.certificates import Issuer, key_pem, make_request, new_key
 from wardround_common.identity import fingerprint
-from wardround_server.guard import FleetGuard, answer
-from wardround_server.service import _NamedPeer, _server, _tls
+from wardround_server.door import Door, server_context
+from wardround_server.guard import Clocked, FleetGuard
+from wardround_server.register import Register
+from wardround_server.service import _server
 
 SITE = "birch"
 NOW = datetime.datetime.now(tz=datetime.UTC)
@@ -70,7 +72,7 @@ def test_an_offline_site_is_examined_to_the_end_and_says_what_to_do(home):
     }
 
 
-@pytest.mark.parametrize("name", ["", "identity.key", "tls.key", "node.key", "patients.secret"])
+@pytest.mark.parametrize("name", ["", "identity.key", "tls.pem", "node.key", "patients.secret"])
 def test_what_others_may_read_is_found(home, name):
     assert found(home, "permissions")[0] == "ok"
     (home / name).chmod(0o755 if not name else 0o644)
@@ -107,12 +109,12 @@ def test_a_certificate_warns_a_month_before_its_end(home, days, verdict):
 
 @pytest.mark.parametrize("lie", ["other key", "other name", "other CA"])
 def test_a_certificate_that_does_not_fit_is_found(h, home, lie):
-    key = new_key()
+    key = mine = new_key()
+    if lie == "other key":
+        mine = new_key()
     issuer = Issuer.create("another") if lie == "other CA" else h.coordinator.issuer
     name = "alder" if lie == "other name" else SITE
-    (home / "tls.pem").write_bytes(issuer.for_site(make_request(key, name), name))
-    if lie != "other key":
-        (home / "tls.key").write_bytes(key_pem(key))
+    (home / "tls.pem").write_bytes(key_pem(mine) + issuer.for_site(make_request(key, name), name))
     assert found(home, "certificate")[0] == "FAIL"
 
 
@@ -197,29 +199,27 @@ def test_a_gpu_is_looked_for_where_it_is_asked_for(home):
 
 
 class Port:
-    """The coordinator's port for rounds; behind its guard somebody who wants a signature, and has a clock."""
+    """The coordinator's port for rounds, with a clock or without one."""
 
-    def __init__(self, coordinator, *, ahead_s=None, ca="ca.pem"):
-        self.ahead_s = ahead_s
+    def __init__(self, coordinator, *, ahead_s=None, ca="ca.pem", revoked=False):
         config, path = coordinator.config, coordinator.path
-        self.server = _server(
-            FleetGuard(self.flower, coordinator.enrolled()),
-            host=config.bind,
-            port=config.port,
-            **_tls(path, ssl.CERT_REQUIRED),
-            ssl_ca_certs=str(path / ca),
-            http=_NamedPeer,
+        self.refused = []
+        with closing(coordinator.audit_log()) as audit:
+            sites = Register(coordinator, audit, admit=lambda name, key: None).sites
+        port = FleetGuard(
+            self.flower, sites, refused=self.told, renewal=self.flower, revoked=lambda _: revoked
         )
+        if ahead_s is not None:
+            port = Clocked(port, clock=lambda: time.time() + ahead_s)
+        door = Door(server_context(path, client_ca=path / ca), self.told)
+        self.server = _server(port, host=config.bind, port=config.port, http=door)
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
 
     async def flower(self, scope, receive, send):
-        async def with_time(message):
-            if message["type"] == "http.response.start" and self.ahead_s is not None:
-                clock = str(time.time() + self.ahead_s).encode()
-                message["headers"] = [*message["headers"], (b"wardround-time", clock)]
-            await send(message)
+        raise AssertionError("doctor asks for nothing that passes the guard")
 
-        await answer(with_time, 401)
+    def told(self, code, **_):
+        self.refused.append(code)
 
     def __enter__(self):
         self.thread.start()
@@ -241,15 +241,16 @@ def joined(tmp_path, monkeypatch):
 
 def test_a_coordinator_that_knows_this_site_is_reached(joined):
     coordinator, home = joined
-    with Port(coordinator):
+    with Port(coordinator) as port:
         verdict, line = found(home, "coordinator")
         assert (verdict, "knows this site" in line) == ("ok", True)
+        assert port.refused == ["guard.unsigned"]
         assert "not told" in found(home, "clock")[1]
         assert fails(home) == []
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "verdict"), [(0, "ok"), (-90, "warn"), (90, "warn"), (-4000, "FAIL"), (4000, "FAIL")]
+    ("ahead_s", "verdict"), [(0, "ok"), (-90, "FAIL"), (90, "warn"), (-4000, "FAIL"), (4000, "FAIL")]
 )
 def test_a_clock_that_differs_is_found(joined, ahead_s, verdict):
     coordinator, home = joined
@@ -264,6 +265,13 @@ def test_a_coordinator_that_does_not_know_this_node_is_found(joined, tmp_path):
         verdict, line = found(home, "coordinator")
         assert (verdict, "does not know" in line) == ("FAIL", True)
         assert found(again, "coordinator")[0] == "ok"
+
+
+def test_a_site_that_the_roster_leaves_out_is_told_so(joined):
+    coordinator, home = joined
+    with Port(coordinator, revoked=True):
+        verdict, line = found(home, "coordinator")
+    assert (verdict, "ask the authority" in line) == ("FAIL", True)
 
 
 def test_somebody_else_at_the_coordinators_address_is_found(joined, tmp_path):

@@ -45,7 +45,8 @@ def test_a_site_that_was_invited_gets_a_certificate_of_its_own_name_for_clients(
     use = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert [one.dotted_string for one in use] == ["1.3.6.1.5.5.7.3.2"]
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert [site.name for site in home.enrolled().values()] == ["alder"]
+    assert home.certificate("alder") == certificate
+    assert home.enrolled_site("alder").name == "alder"
 
 
 def test_a_code_is_good_once(home):
@@ -110,7 +111,7 @@ def test_the_folder_keeps_no_secret_of_a_code(home):
 
 
 def test_private_files_are_for_their_owner(home):
-    for name in ("identity.key", "ca.key", "server.key", "runtime.secret"):
+    for name in ("identity.key", "ca.key", "server.pem", "runtime.secret"):
         assert (home.path / name).stat().st_mode & 0o777 == 0o600
     assert home.path.stat().st_mode & 0o777 == 0o700
 

@@ -79,9 +79,8 @@ def make_site(path: Path, coordinator: CoordinatorHome, name: str) -> SiteHome:
         ),
     )
     _know(path, name)
-    write(path / "tls.key", key_pem(tls), mode=OWNER_ONLY)
     write(path / "node.key", key_pem(node), mode=OWNER_ONLY)
-    write(path / "tls.pem", reply.certificate)
+    write(path / "tls.pem", key_pem(tls) + reply.certificate, mode=OWNER_ONLY)
     write(path / "ca.pem", (coordinator.path / "ca.pem").read_bytes())
     write(path / "patients.secret", os.urandom(32), mode=OWNER_ONLY)
     write(path / "site.key", SECRETS.site_key(name).secret, mode=OWNER_ONLY)

@@ -15,6 +15,7 @@ from wardround_client.home import STATUS, SiteHome
 from wardround_client.pausing import Pause
 from wardround_client.running import is_running
 from wardround_client.shelf import Shelf, Shelved
+from wardround_client.trouble import words
 from wardround_common.errors import ConfigError
 from wardround_common.files import read
 
@@ -53,13 +54,17 @@ def _plan(found: Shelved) -> dict[str, Any]:
     return {"plan": found.digest, "study": found.plan.study, "state": found.state}
 
 
-def _line(home: SiteHome) -> dict[str, str]:
+def _line(home: SiteHome) -> dict[str, Any]:
     """What the daemon said last of its line."""
     try:
         said = json.loads(read(home.path / STATUS, limit_bytes=_STATUS_LIMIT_BYTES))
-        return {"state": str(said["state"]), "code": str(said["code"])}
+        return {
+            "state": str(said["state"]),
+            "code": str(said["code"]),
+            "clock_s": int(said.get("clock_s", 0)),
+        }
     except (ConfigError, ValueError, KeyError, TypeError):
-        return {"state": "", "code": ""}
+        return {"state": "", "code": "", "clock_s": 0}
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -67,6 +72,8 @@ def _text(data: dict[str, Any]) -> str:
     said = f"{line['state']} {line['code']}".strip() or "the daemon was never started"
     if line["state"] == "online" and not data["daemon"]:
         said = "the daemon does not run"
+    elif advice := words(line["code"], line["clock_s"]):
+        said += f". {advice}"
     lines = [f"{data['site']}, coordinator at {data['coordinator']}: {said}"]
     if since is not None:
         note = f" ({data['note']})" if data["note"] else ""

@@ -17,13 +17,12 @@ from wardround_client.doctor.finding import Finding, fail, ok, warn
 from wardround_client.home import (
     CA,
     CARD,
-    CERTIFICATE,
     CONFIG,
     IDENTITY,
     NODE_KEY,
     PATIENTS,
     PEM_LIMIT_BYTES,
-    TLS_KEY,
+    TLS,
     SiteHome,
 )
 from wardround_common.authority import open_card
@@ -33,7 +32,11 @@ from wardround_common.files import check_private, read
 from wardround_common.identity import fingerprint
 
 WARN_DAYS = 30
-_PRIVATE = (IDENTITY, TLS_KEY, NODE_KEY, PATIENTS)
+"""Before its end; the daemon has tried to renew the site's for months by then."""
+RENEWED = "The daemon renews it over the line: keep it running, and look for renewal.failed in log.jsonl."
+NOT_RENEWED = "Check the clock first. What has expired cannot be renewed over the line: ask the coordinator."
+NEW_CA = "Ask the coordinator; a new CA means that every site joins anew."
+_PRIVATE = (IDENTITY, TLS, NODE_KEY, PATIENTS)
 
 
 def config(home: SiteHome) -> Iterator[Finding]:
@@ -68,15 +71,15 @@ def identity(home: SiteHome) -> Iterator[Finding]:
 
 def certificates(home: SiteHome, now: datetime.datetime) -> Iterator[Finding]:
     """The certificate is of this site's key, by the CA that is known here, and neither has ended."""
-    mine, ca = (load_certificate(read(home.path / n, limit_bytes=PEM_LIMIT_BYTES)) for n in (CERTIFICATE, CA))
+    mine, ca = (load_certificate(read(home.path / n, limit_bytes=PEM_LIMIT_BYTES)) for n in (TLS, CA))
     if wrong := _misfit(home, mine, ca):
-        yield fail("certificate", wrong, remedy="Restore tls.key, tls.pem and ca.pem from one backup.")
-    yield _until("certificate", mine, now)
-    yield _until("certificate of the coordinator's CA", ca, now)
+        yield fail("certificate", wrong, remedy="Restore tls.pem and ca.pem from one backup.")
+    yield _until("certificate", mine, now, soon=RENEWED, ended=NOT_RENEWED)
+    yield _until("certificate of the coordinator's CA", ca, now, soon=NEW_CA, ended=NEW_CA)
 
 
 def _misfit(home: SiteHome, mine: x509.Certificate, ca: x509.Certificate) -> str:
-    key = load_key(home.private(TLS_KEY)).public_key()
+    key = load_key(home.private(TLS)).public_key()
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if mine.public_key().public_bytes(*form) != key.public_bytes(*form):
         return "it belongs to another key"
@@ -90,15 +93,17 @@ def _misfit(home: SiteHome, mine: x509.Certificate, ca: x509.Certificate) -> str
     return ""
 
 
-def _until(subject: str, certificate: x509.Certificate, now: datetime.datetime) -> Finding:
+def _until(
+    subject: str, certificate: x509.Certificate, now: datetime.datetime, *, soon: str, ended: str
+) -> Finding:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     days = (end - now).days
     if now < begin:
         said = f"valid from {begin:%Y-%m-%d %H:%M} UTC, which is not yet"
         return fail(subject, said, remedy="Check this machine's clock.")
     if now > end:
-        return fail(subject, f"expired on {end:%Y-%m-%d}", remedy="Ask the coordinator for a new one.")
+        return fail(subject, f"expired on {end:%Y-%m-%d}", remedy=ended)
     said = f"valid until {end:%Y-%m-%d}, {days} days left"
     if days <= WARN_DAYS:
-        return warn(subject, said, remedy="Ask the coordinator for a new one before that day.")
+        return warn(subject, said, remedy=soon)
     return ok(subject, said)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import email.utils
-import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,18 +23,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from wardround_client.doctor.finding import Finding, fail, ok, warn
 from wardround_client.home import SiteHome
 from wardround_client.line import LineKeys
+from wardround_client.trouble import CLOCK_WARNING_S, REVOKED, SAID, words
+from wardround_common.enrolment import TIME_HEADER
 
 PATH: Final = "/v1/fleet/send-node-heartbeat"
-TIME_HEADER: Final = "wardround-time"
-"""The coordinator's clock in seconds since 1970."""
 PATIENCE_S: Final = 10.0
-CLOCK_WARN_S, CLOCK_FAIL_S = 30.0, 300.0
-"""Certificates are dated back by five minutes; a clock that is further off begins to refuse them."""
+BEHIND_FAIL_S: Final = 300.0
+"""A clock that is further behind is refused, and one that is ahead by more than ``CLOCK_WARNING_S``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Answer:
     status: int
+    code: str
+    """Why the guard refuses, as a line says it (``trouble``)."""
     clock_s: float | None
     asked_s: float
     """Between question and answer."""
@@ -58,10 +59,11 @@ def _ask(keys: LineKeys) -> _Answer:
     public = keys.node_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     headers = {"content-type": "application/protobuf", "flwr-public-key": base64.b64encode(public).decode()}
     before = time.time()
-    with httpx.Client(verify=_tls(keys), timeout=PATIENCE_S, follow_redirects=False) as client:
+    with httpx.Client(verify=keys.context(), timeout=PATIENCE_S, follow_redirects=False) as client:
         response = client.post(f"https://{keys.address}{PATH}", content=b"", headers=headers)
     return _Answer(
         status=response.status_code,
+        code=SAID.get(response.text[:60], ""),
         clock_s=_told(response.headers),
         asked_s=(before + time.time()) / 2,
     )
@@ -79,6 +81,8 @@ def _told(headers: httpx.Headers) -> float | None:
 
 def _reached(keys: LineKeys, answer: _Answer) -> Finding:
     where = f"{keys.address} answers over TLS"
+    if answer.code == REVOKED:
+        return fail("coordinator", f"{where}, and does not let this site in", remedy=words(REVOKED, 0))
     if answer.status == HTTPStatus.FORBIDDEN:
         return fail(
             "coordinator",
@@ -116,14 +120,6 @@ def _clock(answer: _Answer) -> Finding:
     ahead = answer.asked_s - answer.clock_s
     said = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
     remedy = "Set this machine's clock by a time server, or ask the coordinator about its own."
-    if abs(ahead) > CLOCK_FAIL_S:
+    if not -BEHIND_FAIL_S <= ahead <= CLOCK_WARNING_S:
         return fail("clock", said, remedy=remedy)
-    return warn("clock", said, remedy=remedy) if abs(ahead) > CLOCK_WARN_S else ok("clock", said)
-
-
-def _tls(keys: LineKeys) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(keys.ca)
-    context.load_cert_chain(keys.certificate, keys.key)
-    return context
+    return warn("clock", said, remedy=remedy) if ahead < -CLOCK_WARNING_S else ok("clock", said)

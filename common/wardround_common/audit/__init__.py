@@ -19,27 +19,45 @@ What a log does **not** show:
 
 Not here: what patients have spent (the ledger), progress and trouble (``logs``).
 
-Privacy: sizes, digests, codes, names of institutions, and a study's epsilon; no patient data. A note is what
-a person typed.
+Privacy: sizes, digests, codes, names and addresses of institutions, and a study's epsilon; no patient data. A
+note is what a person typed.
 """
 
 from wardround_common.audit.check import Verdict, verify
-from wardround_common.audit.log import AuditLog
+from wardround_common.audit.log import AuditLog, moment
 from wardround_common.audit.packets import REPLIES, place, summary
-from wardround_common.audit.rows import Entry, Happened, Opened, Refused, Sent, Taken, clean_code, clean_note
+from wardround_common.audit.rows import (
+    Certified,
+    Entry,
+    Happened,
+    Opened,
+    Refused,
+    Sent,
+    Taken,
+    TurnedAway,
+    clean_address,
+    clean_code,
+    clean_label,
+    clean_note,
+)
 
 __all__ = [
     "REPLIES",
     "AuditLog",
+    "Certified",
     "Entry",
     "Happened",
     "Opened",
     "Refused",
     "Sent",
     "Taken",
+    "TurnedAway",
     "Verdict",
+    "clean_address",
     "clean_code",
+    "clean_label",
     "clean_note",
+    "moment",
     "place",
     "summary",
     "verify",

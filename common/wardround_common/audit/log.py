@@ -80,7 +80,7 @@ class AuditLog:
         """
         if not entries:
             return
-        at = _moment(self._clock())
+        at = moment(self._clock())
         with self._file.lock:
             with self._file.transaction() as connection:
                 tip = _tip(connection)
@@ -116,7 +116,7 @@ class AuditLog:
                 self._unsealed(rows[0], rows[1] if len(rows) > 1 else None)
                 return
             opened = Opened(
-                at=_moment(self._clock()),
+                at=moment(self._clock()),
                 party=self._signer.name,
                 key=self._signer.key.public,
                 log=os.urandom(32),
@@ -195,7 +195,8 @@ def _knows(connection: sqlite3.Connection, head: bytes) -> bool:
     return any(hash_ == head for (hash_,) in connection.execute(newest))
 
 
-def _moment(at: datetime.datetime) -> Moment:
+def moment(at: datetime.datetime) -> Moment:
+    """A time as rows have it."""
     return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 

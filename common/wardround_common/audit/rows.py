@@ -2,7 +2,9 @@
 
 ``opened`` is the first row of every log. ``sent`` and ``taken`` are messages that left, and that came and
 were believed, byte for byte by their digests. ``refused`` is what was not believed, and the error code that
-left in its place. ``happened`` is a decision, or the end of a round.
+left in its place. ``turned_away`` is what one of the coordinator's ports refused before anybody read it.
+``certified`` is a certificate that the coordinator's CA made. ``happened`` is a decision, or the end of a
+round.
 
 Not here: how rows hang together (``chain``).
 
@@ -11,7 +13,7 @@ Rules:
 * Every field has a form and a limit, so a row is never longer than ``ROW_LIMIT_BYTES``.
 * Text from outside enters through ``clean_code`` or ``clean_note``: no control character reaches a terminal.
 
-Privacy: sizes, digests, codes, names; what a person typed as a note.
+Privacy: sizes, digests, codes, names, network addresses of institutions; what a person typed as a note.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Size = Annotated[int, Meta(ge=0, le=2**48)]
 Label = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{0,40}\Z")]
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.]{0,60}\Z")]
+Address = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.:%_-]{0,64}\Z")]
+Seconds = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Note = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\Z", max_length=NOTE_LIMIT)
 ]
@@ -107,6 +111,31 @@ class Refused(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     """Bytes that leave in place of an answer: the code's, where it leaves."""
 
 
+class TurnedAway(_Round, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="turned_away"):
+    """A port of the coordinator refused a connection, or a request, before anybody read what it says."""
+
+    code: Code
+    """Why."""
+    site: Label = ""
+    """Whose certificate was shown, or which name was claimed; empty where nobody's."""
+    address: Address = ""
+    """Where it came from; empty for all those together that are too many to be named."""
+    count: Number = 1
+    """How often since the row before about the same."""
+    seconds: Seconds = 0
+    """By how much the peer's clock was ahead, where that was the reason."""
+
+
+class Certified(_Round, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="certified"):
+    """The coordinator's CA made a certificate."""
+
+    name: Name
+    """Whose: a site's, or ``coordinator`` for its own server."""
+    fingerprint: Digest
+    """SHA-256 of the certificate."""
+    until: Moment
+
+
 class Happened(_Round, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="happened"):
     """Something was decided, or ended."""
 
@@ -118,7 +147,7 @@ class Happened(_Round, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     """At a round's end: the sites in the sum."""
 
 
-Entry: TypeAlias = Opened | Sent | Taken | Refused | Happened
+Entry: TypeAlias = Opened | Sent | Taken | Refused | TurnedAway | Certified | Happened
 
 
 class Text(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -130,6 +159,16 @@ class Text(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 def clean_code(code: str) -> str:
     """An error code, or ``unknown`` where it has not the form of one: it may have come from anywhere."""
     return code if re.fullmatch(r"[A-Za-z0-9_.]{1,60}", code) else UNKNOWN
+
+
+def clean_label(text: str) -> str:
+    """A name that somebody claims, or nothing where it has not the form of one."""
+    return text if re.fullmatch(r"[a-z0-9_.-]{0,40}", text) else ""
+
+
+def clean_address(text: str) -> str:
+    """A network address as a socket says it, or nothing where it has not the form of one."""
+    return text if re.fullmatch(r"[0-9A-Za-z.:%_-]{0,64}", text) else ""
 
 
 def clean_note(note: str) -> str:

@@ -2,7 +2,7 @@
 
 Not here: verification (``check``).
 
-Privacy: prints what the log holds: sizes, digests, codes, names of institutions, notes.
+Privacy: prints what the log holds: sizes, digests, codes, names and addresses of institutions, notes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import Any, Final
 
 import msgspec
 
-from wardround_common.audit.rows import Entry, Happened, Opened, Refused, Sent, Taken
+from wardround_common.audit.rows import (
+    Certified,
+    Entry,
+    Happened,
+    Opened,
+    Refused,
+    Sent,
+    Taken,
+    TurnedAway,
+)
 from wardround_common.identity import fingerprint
 
 _COLUMNS: Final = "{:<23} {:<46} {:>11}  {:<16}  {:<14} {:>8}"
@@ -24,6 +33,7 @@ class Totals(msgspec.Struct):
     messages: int = 0
     size: int = 0
     refusals: int = 0
+    turned_away: int = 0
 
     def add(self, entry: Entry) -> None:
         """Count a row."""
@@ -33,10 +43,13 @@ class Totals(msgspec.Struct):
         elif isinstance(entry, Refused):
             self.refusals += 1
             self.size += entry.left
+        elif isinstance(entry, TurnedAway):
+            self.turned_away += entry.count
 
     def as_text(self) -> str:
         """One sentence."""
-        return f"{self.messages} messages were sent and {self.refusals} refused; {self.size} bytes left."
+        said = f"{self.messages} messages were sent and {self.refusals} refused; {self.size} bytes left."
+        return f"{said} The ports turned away {self.turned_away} times." if self.turned_away else said
 
 
 def line(entry: Entry) -> str:
@@ -61,13 +74,17 @@ def as_data(seq: int, entry: Entry) -> dict[str, Any]:
     return {"seq": seq, "what": entry.__struct_config__.tag} | plain
 
 
-def _what(entry: Sent | Taken | Refused | Happened) -> str:
+def _what(entry: Sent | Taken | Refused | TurnedAway | Certified | Happened) -> str:
     if isinstance(entry, Sent):
         return f"sent {_name(entry)} to {entry.peer}"
     if isinstance(entry, Taken):
         return f"took {_name(entry)} of {entry.peer}"
     if isinstance(entry, Refused):
         return f"refused {entry.message.upper() or 'what came'} of {entry.peer or 'somebody'}: {entry.code}"
+    if isinstance(entry, TurnedAway):
+        return _turned_away(entry)
+    if isinstance(entry, Certified):
+        return f"certified {entry.name} until {entry.until[:10]}: {entry.fingerprint.hex()[:16]}"
     what, why = entry.study or "everything", " ".join(part for part in (entry.code, entry.note) if part)
     words = {
         "approved": f"approved the plan of {what}",
@@ -80,6 +97,13 @@ def _what(entry: Sent | Taken | Refused | Happened) -> str:
         "round_ended": f"round ended: {entry.code or 'accepted, ' + ' '.join(entry.cohort)}",
     }
     return words[entry.event].removesuffix(": ")
+
+
+def _turned_away(entry: TurnedAway) -> str:
+    who = " at ".join(part for part in (entry.site, entry.address) if part)
+    times = f", {entry.count} times" if entry.count > 1 else ""
+    clock = f", clock {entry.seconds:+d} s" if entry.seconds else ""
+    return f"turned away {who or 'others'}: {entry.code}{clock}{times}"
 
 
 def _name(entry: Sent | Taken) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from audits import sent
 
-from wardround_common.audit import Happened, Refused, Taken
+from wardround_common.audit import Certified, Happened, Refused, Taken, TurnedAway
 from wardround_common.audit.show import HEADER, line
 
 
@@ -33,6 +33,17 @@ def refused(**changes):
         (Taken(size=7, digest=b"d" * 32, peer="alder", message="hello"), "took HELLO of alder"),
         (refused(), "refused HELLO of alder: message.malformed"),
         (refused(message="", peer=""), "refused what came of somebody: message.malformed"),
+        (
+            TurnedAway(code="guard.flood", site="alder", address="192.0.2.7", count=9),
+            "turned away alder at 192.0.2.7: guard.flood, 9 times",
+        ),
+        (TurnedAway(code="guard.clock", site="elm", seconds=-600), "elm: guard.clock, clock -600 s"),
+        (TurnedAway(code="tls.plain_http", address="2001:db8::7"), "turned away 2001:db8::7: tls.plain_http"),
+        (TurnedAway(code="tls.slow", count=2), "turned away others: tls.slow, 2 times"),
+        (
+            Certified(name="alder", fingerprint=b"\xab" * 32, until="2027-01-02T03:04:05.000Z"),
+            "certified alder until 2027-01-02: abababababababab",
+        ),
         (Happened(event="approved", study="test"), "approved the plan of test"),
         (Happened(event="paused", study="test", code="secagg.fork"), "paused test: secagg.fork"),
         (Happened(event="settled", study="test", note="By Dr. Ash."), "settled test: By Dr. Ash."),
