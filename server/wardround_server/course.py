@@ -27,6 +27,7 @@ from wardround_common.logs import event
 from wardround_common.messages import RoundContext, Signer
 from wardround_common.secagg.ring import Ring
 from wardround_common.secagg.terms import RoundTerms
+from wardround_common.trust import Roster
 from wardround_server.exchanges import Exchanges
 from wardround_server.history import Welcome
 from wardround_server.journal import AttemptLog, AttemptRow
@@ -49,9 +50,10 @@ class RoundSetup:
         terms: Makes the terms of an attempt from its context and the signed roster.
         context: The first attempt's context; later ones differ in the attempt's number.
         signer: The coordinator's identity.
-        roster: The roster as the authority signed it.
-        accepts: ACCEPT envelopes of the last round that was accepted.
-        welcome: What START tells a site (None: an unknown one), with all links or only those that it needs.
+        roster: The newest roster as the authority signed it; asked when an attempt begins.
+        accepts: ACCEPT envelopes of the last round that was accepted, of the sites of a roster.
+        welcome: What START tells a site (None: an unknown one), with all links or only those that it needs,
+            under a roster.
         outcome: Digest that the round leads to, from the sum and the survivors; refuses an impossible sum.
         max_attempts: How often to try.
         deadline_s: How long to wait for missing sites, all attempts together.
@@ -60,9 +62,9 @@ class RoundSetup:
     terms: Callable[[RoundContext, bytes], RoundTerms]
     context: RoundContext
     signer: Signer
-    roster: bytes
-    accepts: tuple[bytes, ...]
-    welcome: Callable[[str | None, bool], Welcome]
+    roster: Callable[[], bytes]
+    accepts: Callable[[Roster], tuple[bytes, ...]]
+    welcome: Callable[[str | None, bool, Roster], Welcome]
     outcome: Callable[[Ring, tuple[str, ...]], bytes]
     max_attempts: int
     deadline_s: float
@@ -94,7 +96,7 @@ class Course:
         self.record = RoundRecord(number=setup.context.round, kind=setup.context.kind)
         self.until = line.clock.now() + setup.deadline_s
         self.now = line.clock.now
-        self.wanted = setup.terms(setup.context, setup.roster).minimum_cohort
+        self.wanted = setup.terms(setup.context, setup.roster()).minimum_cohort
         self._line = line
         self._begun = {row.number: row for row in line.journal.attempts(setup.context)}
         self._failed: list[tuple[FailedAttempt, Exchanges]] = []
@@ -122,12 +124,12 @@ class Course:
         self.record.attempts, self.record.void = number, ""
         context = structs.replace(self.setup.context, attempt=number)
         row = self._begun.get(number)
-        roster = self.setup.roster if row is None else row.roster
+        roster = self.setup.roster() if row is None else row.roster
         journal = self._line.journal
         log = journal.begin(context, roster=roster) if row is None else journal.attempt(number)
         terms = self.setup.terms(context, roster)
         session = CoordinatorSession(
-            terms, signer=self.setup.signer, roster=roster, accepts=self.setup.accepts
+            terms, signer=self.setup.signer, roster=roster, accepts=self.setup.accepts(terms.roster)
         )
         exchanges = Exchanges(self._line, log, self.record)
         return Attempt(session=session, exchanges=exchanges, log=log, terms=terms)

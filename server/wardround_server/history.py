@@ -3,6 +3,9 @@
 A site that accepted the last round needs only its ACCEPTs. One that was away gets a chain of links, the
 ACCEPTs of each round that it missed, and the state that they lead to.
 
+A site can check an ACCEPT by the roster of the attempt alone: what sites said that are in it no more, or with
+another key, is not shown.
+
 Not here: whether a site believes it (the site's ``secagg.links``).
 
 Privacy: signed messages and a state, which is a function of aggregates.
@@ -17,6 +20,7 @@ from wardround_common.canonical import decode
 from wardround_common.errors import ProtocolError
 from wardround_common.messages import MAX_LINKS, MESSAGE_LIMIT_BYTES, Accept, Envelope
 from wardround_common.secagg.ring import Ring
+from wardround_common.trust import Roster
 from wardround_server.journal import RoundRow, corrupt
 
 Link = tuple[bytes, ...]
@@ -59,23 +63,33 @@ class History:
                 _check(data, row, site=site)
             self._accepted.append(row)
 
-    @property
-    def accepts(self) -> Link:
-        """The ACCEPTs of the last accepted round; none before the first."""
-        return tuple(self._accepted[-1].accepts.values()) if self._accepted else ()
+    def accepts(self, roster: Roster) -> Link:
+        """The ACCEPTs of the last accepted round that count under a roster; none before the first."""
+        return _counting(self._accepted[-1], roster) if self._accepted else ()
 
-    def missed(self, site: str | None) -> tuple[Link, ...]:
+    def missed(self, site: str | None, roster: Roster) -> tuple[Link, ...]:
         """The links from the last round that a site accepted to the present.
 
         Args:
             site: Its name; None for all rounds.
+            roster: Whose ACCEPTs count.
         """
         missed: list[Link] = []
         for row in reversed(self._accepted):
             if site is not None and site in row.accepts:
                 break
-            missed.append(tuple(row.accepts.values()))
+            missed.append(_counting(row, roster))
         return tuple(reversed(missed[:MAX_LINKS]))
+
+
+def _counting(row: RoundRow, roster: Roster) -> Link:
+    """A round's ACCEPTs, without those of sites that the roster names no more or with another key."""
+    keys = {member.name: member.key for member in roster.sites}
+    return tuple(
+        data
+        for site, data in row.accepts.items()
+        if site in keys and decode(data, Envelope, limit_bytes=MESSAGE_LIMIT_BYTES).is_signed_by(keys[site])
+    )
 
 
 def _check(data: bytes, row: RoundRow, *, site: str) -> None:

@@ -5,6 +5,7 @@ Rules:
 * What the study has reached is in its journal; a job that was stopped is started again and goes on there.
 * One job per study (a lock on its folder).
 * What people decide meanwhile counts before the next round (``control``).
+* A roster that is taken up while the job runs is that of the next attempt.
 
 Not here: how a study goes (``study``), the SuperLink (``service``).
 
@@ -26,7 +27,7 @@ from wardround_common.errors import ConfigError, StorageError
 from wardround_common.files import read
 from wardround_common.logs import close_log, log_to
 from wardround_common.plan import StudyPlan
-from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, open_roster, plan_digest
+from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, plan_digest
 from wardround_server.app import make_server_app
 from wardround_server.control import Control, halted
 from wardround_server.home import CoordinatorHome
@@ -35,6 +36,7 @@ from wardround_server.observer import Observer
 from wardround_server.outcome import StudyOutcome, remembered
 from wardround_server.report import write_model_card, write_release, write_report
 from wardround_server.reporting import deployment_report
+from wardround_server.rosters import Rosters
 from wardround_server.runtime import Runtime
 from wardround_server.study import CoordinatorStudy, StudySetup
 
@@ -81,9 +83,9 @@ def run_job(
     control.check()
     today = datetime.date.today()
     plan = open_plan(read(folder / "plan", limit_bytes=SIGNED_LIMIT_BYTES), today=today)
-    signed = home.roster()
-    roster = open_roster(signed, authority_key=bytes.fromhex(plan.authority_key), today=today)
-    setup = StudySetup(plan=plan, signer=home.signer, roster=roster, signed_roster=signed)
+    rosters = Rosters(home, authority_key=lambda: bytes.fromhex(plan.authority_key))
+    rosters.take()
+    setup = StudySetup(plan=plan, signer=home.signer, roster=rosters.newest)
     with alone(folder), opened_journal(folder, plan) as journal:
         if paused := journal.paused():
             raise halted(paused)

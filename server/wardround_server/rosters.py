@@ -85,6 +85,12 @@ class Rosters:
             self._take_up()
         return self._current
 
+    def newest(self) -> bytes:
+        """The roster in force as the authority signed it, once one was taken (``take``)."""
+        current = self.look()
+        assert current is not None
+        return current.signed
+
     def leaves_out(self, site: Enrolled) -> bool:
         """Whether there is a roster, and it does not name a site with its identity key."""
         if self._current is None:

@@ -101,7 +101,7 @@ def _attempt(attempt: Attempt, course: Course) -> tuple[Ring, bytes]:
     """
     session, exchanges, record = attempt.session, attempt.exchanges, course.record
     exchanges.greet(
-        partial(_start, session, course.setup),
+        partial(_start, attempt, course.setup),
         lambda hello, _: session.take_hello(hello),
         enough=lambda: len(session.greeted) >= course.wanted,
         sites=attempt.terms.sites,
@@ -157,9 +157,9 @@ class _Patience:
         return accepts >= self._session.threshold or (self._until is not None and self._now() >= self._until)
 
 
-def _start(session: CoordinatorSession, setup: RoundSetup, site: str | None, everything: bool) -> Packet:
-    welcome = setup.welcome(site, everything)
-    return session.start(links=welcome.links, hello=welcome.hello, state=welcome.state)
+def _start(attempt: Attempt, setup: RoundSetup, site: str | None, everything: bool) -> Packet:
+    welcome = setup.welcome(site, everything, attempt.terms.roster)
+    return attempt.session.start(links=welcome.links, hello=welcome.hello, state=welcome.state)
 
 
 def _vector(log: AttemptLog, site: str) -> Ring:

@@ -99,6 +99,7 @@ class Service:
         refusals_every_s: Seconds between two rows of the audit log about the same refusals.
         bucket: Makes the allowance of a site.
         lives: How long certificates that are renewed are valid.
+        clock: Time, for the server's own certificate.
     """
 
     def __init__(
@@ -108,7 +109,9 @@ class Service:
         refusals_every_s: float = EVERY_S,
         bucket: Callable[[], Bucket] = lambda: Bucket(rate=RATE_PER_S, burst=BURST),
         lives: Lives = Lives(),
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
+        self._clock = clock
         self._home = home
         self._lives = lives
         self._refusals_every_s = refusals_every_s
@@ -133,7 +136,7 @@ class Service:
         home, config = self._home, self._home.config
         link = SuperLink(home.secret)
         register = Register(home, audit, admit=link.admit)
-        own = ServerCertificate(home, audit, life=self._lives.server)
+        own = ServerCertificate(home, audit, life=self._lives.server, clock=self._clock)
         own.look(())
         rosters = Rosters(home, authority_key=home.authority_key)
         rosters.look()

@@ -12,6 +12,7 @@ Rules:
 * What people decided (``halt``) counts before the next round begins: a round that has begun loses nothing.
 * The coordinator computes each state from the sum, as every site does. It sends one only to a site that
   missed rounds, which believes it because of the other sites' ACCEPTs.
+* Each attempt has the newest roster when it begins: a study that runs for weeks outlives several.
 * The model is released with the ACCEPTs of at least t sites of the last accepted TRAIN round, not with fewer.
 
 Privacy: sums over cohorts, and the states that follow from them.
@@ -27,7 +28,7 @@ from typing import Final
 
 from wardround_common.aggregate import Aggregation
 from wardround_common.audit import AuditLog
-from wardround_common.canonical import decode, encode
+from wardround_common.canonical import encode
 from wardround_common.errors import ProtocolError
 from wardround_common.logs import event
 from wardround_common.messages import Kind, RoundContext, Signer
@@ -35,7 +36,7 @@ from wardround_common.plan import StudyPlan
 from wardround_common.secagg.refusals import refuse
 from wardround_common.secagg.ring import Ring, decode_counts, exceeds
 from wardround_common.secagg.terms import RoundTerms
-from wardround_common.trust import SIGNED_LIMIT_BYTES, Roster, Signed, plan_digest
+from wardround_common.trust import Roster, plan_digest, recorded_roster
 from wardround_server.audit import StudyAudit
 from wardround_server.clock import Clock, SystemClock
 from wardround_server.course import RoundSetup
@@ -60,14 +61,12 @@ class StudySetup:
     Attributes:
         plan: The signed plan.
         signer: The coordinator's identity.
-        roster: The current roster, opened.
-        signed_roster: The roster as the authority signed it.
+        roster: The newest roster as the authority signed it, which was checked; asked before each attempt.
     """
 
     plan: StudyPlan
     signer: Signer
-    roster: Roster
-    signed_roster: bytes
+    roster: Callable[[], bytes]
 
 
 class CoordinatorStudy:
@@ -144,7 +143,7 @@ class CoordinatorStudy:
             terms=self._terms,
             context=context,
             signer=self._setup.signer,
-            roster=self._setup.signed_roster,
+            roster=self._setup.roster,
             accepts=self._history.accepts,
             welcome=self._welcome,
             outcome=partial(self._next, kind=kind),
@@ -203,17 +202,16 @@ class CoordinatorStudy:
         return record.void if len(voids) == VOID_ROUNDS_THAT_PAUSE and all(r.void for r in voids) else ""
 
     def _terms(self, context: RoundContext, signed_roster: bytes) -> RoundTerms:
-        known = signed_roster == self._setup.signed_roster
-        roster = self._setup.roster if known else _recorded_roster(signed_roster)
+        roster = _recorded_roster(signed_roster)
         return self._sums.terms(context, roster=roster, state=self.outcome.state.digest)
 
-    def _welcome(self, site: str | None, everything: bool) -> Welcome:
+    def _welcome(self, site: str | None, everything: bool, roster: Roster) -> Welcome:
         """What START tells a site."""
         voice = None if site is None else self._journal.voices().get(site)
         hello = b"" if voice is None else voice.hello
         if site is None and not everything:
             return Welcome()
-        links = self._history.missed(None if everything else site)
+        links = self._history.missed(None if everything else site, roster)
         return Welcome(links=links, hello=hello, state=self.outcome.state.pack() if links else None)
 
     def _next(self, total: Ring, survivors: tuple[str, ...], *, kind: Kind) -> bytes:
@@ -230,9 +228,8 @@ class CoordinatorStudy:
 
 
 def _recorded_roster(signed: bytes) -> Roster:
-    """The roster that an attempt was begun with; its signature was checked when it was handed in."""
+    """The roster that an attempt is, or was, begun with; its signature was checked when it was taken up."""
     try:
-        outer = decode(signed, Signed, limit_bytes=SIGNED_LIMIT_BYTES)
-        return decode(outer.body, Roster, limit_bytes=SIGNED_LIMIT_BYTES)
+        return recorded_roster(signed)
     except ProtocolError as error:
         raise corrupt(f"the roster of an attempt cannot be read ({error.code})") from error

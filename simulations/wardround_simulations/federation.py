@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,6 @@ from wardround_common.trust import (
     COORDINATOR,
     Member,
     Roster,
-    open_roster,
     plan_digest,
     sign_plan,
     sign_roster,
@@ -198,6 +197,7 @@ def make_study(
     *,
     journal: Journal | None = None,
     audit: AuditLog | None = None,
+    roster: Callable[[], bytes] | None = None,
 ) -> CoordinatorStudy:
     """The coordinator of the federation's study.
 
@@ -206,14 +206,12 @@ def make_study(
         observer: Is told what happens.
         journal: Where the coordinator goes on; None: from the beginning.
         audit: The coordinator's audit log; None keeps none.
+        roster: The newest roster, as the authority signed it; None: one that does not change.
     """
     secrets, plan = federation.scenario.secrets, federation.plan
-    signed_roster = _roster(federation)
-    roster = open_roster(
-        signed_roster, authority_key=bytes.fromhex(plan.authority_key), today=datetime.date.today()
-    )
+    signed = _roster(federation)
     signer = Signer(COORDINATOR, secrets.key(COORDINATOR))
-    setup = StudySetup(plan=plan, signer=signer, roster=roster, signed_roster=signed_roster)
+    setup = StudySetup(plan=plan, signer=signer, roster=roster or (lambda: signed))
     return CoordinatorStudy(setup, observer, journal=journal, clock=VirtualClock(), audit=audit)
 
 

@@ -320,7 +320,7 @@ def an_upload_of_noise_that_is_signed_as_it_should_be(stage):
     )
     w = stage.world(3)
     signed = sign_roster(roster, w.signers["a"].key)
-    setup = StudySetup(plan=plan, signer=w.signers["a"], roster=roster, signed_roster=signed)
+    setup = StudySetup(plan=plan, signer=w.signers["a"], roster=lambda: signed)
     study = CoordinatorStudy(setup, Silent())
     names = tuple(site.name for site in plan.sites)
     total = np.full(layout_of(plan).size, 2**31, dtype=np.uint32)

@@ -1,6 +1,7 @@
 """Which ACCEPTs START shows to whom."""
 
 import pytest
+from msgspec import structs
 
 from wardround_common.errors import StorageError
 from wardround_common.identity import SigningKey
@@ -43,31 +44,43 @@ def void(number):
 
 def test_before_the_first_accepted_round_there_is_nothing_to_tell():
     for history in (History([]), History([void(1)])):
-        assert history.accepts == ()
-        assert history.missed("a") == history.missed(None) == ()
+        assert history.accepts(ROSTER) == ()
+        assert history.missed("a", ROSTER) == history.missed(None, ROSTER) == ()
 
 
 def test_a_site_that_accepted_the_last_round_missed_nothing():
     history = History([row(1, "abc"), void(2), row(3, "ac"), void(4)])
-    assert history.missed("a") == ()
-    assert history.accepts == (accept(3, "a"), accept(3, "c"))
+    assert history.missed("a", ROSTER) == ()
+    assert history.accepts(ROSTER) == (accept(3, "a"), accept(3, "c"))
 
 
 def test_a_site_gets_the_rounds_after_the_last_that_it_accepted_oldest_first():
     history = History([row(1, "abc"), row(2, "ac"), void(3), row(4, "bc"), row(5, "ac")])
-    assert history.missed("b") == ((accept(5, "a"), accept(5, "c")),)
+    assert history.missed("b", ROSTER) == ((accept(5, "a"), accept(5, "c")),)
     history.add(row(6, "c"))
-    assert history.missed("a") == ((accept(6, "c"),),)
-    assert [len(link) for link in history.missed("b")] == [2, 1]
-    assert [len(link) for link in history.missed(None)] == [3, 2, 2, 2, 1]
-    assert history.missed("never-there") == history.missed(None)
+    assert history.missed("a", ROSTER) == ((accept(6, "c"),),)
+    assert [len(link) for link in history.missed("b", ROSTER)] == [2, 1]
+    assert [len(link) for link in history.missed(None, ROSTER)] == [3, 2, 2, 2, 1]
+    assert history.missed("never-there", ROSTER) == history.missed(None, ROSTER)
 
 
 def test_of_more_rounds_than_a_start_can_link_the_newest_are_linked():
     history = History(row(number, "a") for number in range(1, MAX_LINKS + 11))
-    links = history.missed(None)
+    links = history.missed(None, ROSTER)
     assert len(links) == MAX_LINKS
     assert links[0] == (accept(11, "a"),)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [ROSTER.sites[:2], (*ROSTER.sites[:2], Member("c", SigningKey.from_seed(b"d" * 32).public))],
+    ids=["left out", "with another key"],
+)
+def test_what_a_site_said_under_another_roster_is_not_shown(members):
+    history = History([row(1, "abc"), row(2, "bc")])
+    later = structs.replace(ROSTER, version=2, sites=members)
+    assert history.accepts(later) == (accept(2, "b"),)
+    assert history.missed(None, later) == ((accept(1, "a"), accept(1, "b")), (accept(2, "b"),))
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,7 @@ def test_a_site_cannot_come_as_the_node_of_another(there):
 
 
 def test_a_request_that_the_node_key_did_not_sign_is_refused_by_flower_and_told(there):
-    headers = node_headers(there.home) | {"content-type": "application/protobuf"}
-    assert post(there.home, there.alder, headers=headers).status_code == 401
+    assert post(there.home, there.alder, headers=node_headers(there.home)).status_code == 401
     told(there.home, "fleet.http_401", site="alder")
 
 

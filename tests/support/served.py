@@ -13,16 +13,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from wardround_client.app import make_client_app
 from wardround_client.home import SiteHome
 from wardround_client.join import join
+from wardround_client.line import LineKeys
+from wardround_client.link import Link
 from wardround_common.audit import Entry, TurnedAway, verify
 from wardround_common.audit.check import read as read_log
-from wardround_common.enrolment import read_code
+from wardround_common.authority import make_card
+from wardround_common.certificates import LEAF_LIFE, key_pem, make_request, new_key
+from wardround_common.enrolment import JoinRequest, read_code
 from wardround_common.errors import WardroundError
+from wardround_common.files import OWNER_ONLY, write
 from wardround_common.identity import SigningKey
 from wardround_common.trust import Member, Roster, sign_roster
-from wardround_server.enrolment import invite
+from wardround_server.enrolment import admit, invite
 from wardround_server.home import CoordinatorConfig, CoordinatorHome, create
 from wardround_server.service import Service
 from wardround_simulations.deployed import free_ports
@@ -70,18 +77,77 @@ def join_site(home: CoordinatorHome, path: Path, name: str = "alder") -> SiteHom
     return join(path, read_code(invite(home, name)))
 
 
+def enrolled(
+    home: CoordinatorHome,
+    folder: Path,
+    name: str = "alder",
+    *,
+    identity: SigningKey | None = None,
+    life: datetime.timedelta = LEAF_LIFE,
+) -> LineKeys:
+    """The keys of a site that was admitted while no service runs, for tests that play the site themselves."""
+    folder.mkdir(parents=True)
+    key, node = new_key(), new_key()
+    code = read_code(invite(home, name))
+    request = make_request(key, name)
+    public = node.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    card = make_card(name, identity or SigningKey.generate())
+    admit(home, JoinRequest(site=name, secret=code.secret, request=request, node_key=public, card=card))
+    certificate = home.issuer.for_site(request, name, life=life)
+    write(home.path / "sites" / name / "certificate.pem", certificate)
+    write(folder / "tls.pem", key_pem(key) + certificate, mode=OWNER_ONLY)
+    (folder / "ca.pem").write_bytes((home.path / "ca.pem").read_bytes())
+    return LineKeys(
+        address=f"127.0.0.1:{home.config.port}",
+        ca=folder / "ca.pem",
+        certificate=folder / "tls.pem",
+        node_key=node,
+    )
+
+
+class Told:
+    """What a line said of itself."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, str, int]] = []
+
+    def __call__(self, state: str, code: str, seconds: int) -> None:
+        self.all.append((state, code, seconds))
+
+    @property
+    def last(self) -> tuple[str, str]:
+        return self.all[-1][:2] if self.all else ("", "")
+
+
+@contextlib.contextmanager
+def linked(keys: LineKeys, **options) -> Iterator[Told]:
+    """The production line of a site that answers with what it is asked, until the block ends."""
+    told, stop = Told(), threading.Event()
+    app = make_client_app(lambda packet: packet)
+    link = Link(keys, app, told=told, **({"look": lambda: None} | options))
+    thread = threading.Thread(target=link.run, args=(stop,))
+    thread.start()
+    try:
+        yield told
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+
+
 def url(home: CoordinatorHome, path: str, *, port: str = "port", scheme: str = "https") -> str:
     return f"{scheme}://127.0.0.1:{getattr(home.config, port)}{path}"
 
 
-def tls(site: SiteHome | None, home: CoordinatorHome) -> ssl.SSLContext:
+def tls(site: SiteHome | LineKeys | None, home: CoordinatorHome) -> ssl.SSLContext:
     """TLS as a site, or as somebody without a certificate."""
     if site is not None:
-        return site.line.context()
+        return (site.line if isinstance(site, SiteHome) else site).context()
     return ssl.create_default_context(cafile=home.path / "ca.pem")
 
 
-def post(home: CoordinatorHome, site: SiteHome | None, path: str = PULL, **options) -> httpx.Response:
+def post(
+    home: CoordinatorHome, site: SiteHome | LineKeys | None, path: str = PULL, **options
+) -> httpx.Response:
     """A request over a connection of its own."""
     port = options.pop("port", "port")
     options = {"content": b"", "verify": tls(site, home), "trust_env": False} | options
@@ -96,6 +162,7 @@ def node_headers(home: CoordinatorHome, name: str = "alder", *, at: datetime.dat
         "flwr-public-key": base64.b64encode(key).decode(),
         "flwr-timestamp": at.isoformat(),
         "flwr-signature": base64.b64encode(b"none").decode(),
+        "content-type": "application/protobuf",
     }
 
 
@@ -121,23 +188,15 @@ def is_in_order(home: CoordinatorHome) -> bool:
     return verify(home.path / "audit.sqlite", home.signer.key.public).good
 
 
-def give_roster(
-    home: CoordinatorHome, authority: SigningKey, *sites: SiteHome, version: int = 1, **changes
-) -> bytes:
-    """The authority signs a roster of these sites, and the coordinator takes it up."""
-    signed = roster_of(home, authority, *sites, version=version, **changes)
-    home.take_roster(signed, authority_key=authority.public, today=TODAY)
-    return signed
-
-
 def roster_of(
-    home: CoordinatorHome, authority: SigningKey, *sites: SiteHome, version: int = 1, **changes
+    home: CoordinatorHome, authority: SigningKey, *names: str, version: int = 1, **changes
 ) -> bytes:
+    """A roster of sites that joined."""
     fields = {
         "version": version,
         "issued": TODAY.isoformat(),
         "expires": (TODAY + datetime.timedelta(20)).isoformat(),
-        "sites": tuple(Member(site.config.name, site.signer.key.public) for site in sites),
+        "sites": tuple(Member(name, home.enrolled_site(name).identity) for name in names),
         "lead": SigningKey.generate().public,
         "coordinator": home.signer.key.public,
     }

@@ -101,6 +101,14 @@ class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
         """What the signature covers: everything but itself."""
         return encode(msgspec.structs.astuple(self)[:-1])
 
+    def is_signed_by(self, key: bytes) -> bool:
+        """Whether the owner of a public key signed it."""
+        try:
+            verify(key, self.signature, _LABEL, self.signed_bytes)
+        except ProtocolError:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Signer:
