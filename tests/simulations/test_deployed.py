@@ -3,9 +3,12 @@
 import base64
 import datetime
 import json
+import os
 import re
 import shutil
 import ssl
+import subprocess
+import sys
 import threading
 
 import httpx
@@ -13,6 +16,8 @@ import psutil
 import pytest
 from at_rest import found_in, open_to_others, pieces
 from safetensors.numpy import load_file
+from served import until
+from watching import outward, seen, watched
 
 from wardround_client.catalogue import Catalogue
 from wardround_client.home import SITE_KEY, SiteHome
@@ -20,6 +25,8 @@ from wardround_client.keeping import SITE
 from wardround_client.scratch import Scratch
 from wardround_client.shelf import Shelf
 from wardround_common.aggregate import Aggregation
+from wardround_common.audit import TurnedAway
+from wardround_common.audit.check import read as read_log
 from wardround_common.backup import write_backup
 from wardround_common.certificates import Issuer, key_pem, make_request, new_key
 from wardround_common.errors import ConfigError
@@ -36,6 +43,7 @@ from wardround_simulations.run import scenario_path
 pytestmark = pytest.mark.end_to_end
 PULL = "/v1/fleet/pull-messages"
 PROTOBUF = "application/protobuf"
+LOOKUPS = "lookups"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,9 @@ def deployed(tmp_path_factory):
     plan = out / "plan.toml"
     plan.write_text(re.sub(r"rounds = \d+", "rounds = 2", text))
     write_phantoms(out / "phantoms", seed=5, scale=0.1)
-    with deployment(out, plan) as made:
+    with pytest.MonkeyPatch.context() as patch, deployment(out, plan) as made:
+        for name, value in watched(out / LOOKUPS).items():
+            patch.setenv(name, value)
         made.found()
         made.start_service()
         for site in HOSPITALS:
@@ -88,12 +98,29 @@ def ran(deployed):
     return report, watch
 
 
-def tls(deployed, site="alder", *, certificate=None, key=None):
+def tls(deployed, site="alder", *, certificate=None):
     home = deployed.home("alder")
     context = ssl.create_default_context(cafile=home / "ca.pem")
     if site is not None:
-        context.load_cert_chain(certificate or home / "tls.pem", key or home / "tls.key")
+        context.load_cert_chain(certificate or deployed.home(site) / "tls.pem")
     return context
+
+
+def headers_of(deployed, site):
+    """Those of a node, but that its signature is none."""
+    return {
+        "flwr-public-key": node_key(deployed, site),
+        "flwr-timestamp": datetime.datetime.now(datetime.UTC).isoformat(),
+        "flwr-signature": "bm9uZQ==",
+        "content-type": PROTOBUF,
+    }
+
+
+def turned_away(deployed):
+    """The refusals in the coordinator's audit log: code and site."""
+    key = CoordinatorHome(deployed.coordinator).signer.key.public
+    entries = [entry for _, entry in read_log(deployed.coordinator / "audit.sqlite", key)]
+    return {(entry.code, entry.site) for entry in entries if isinstance(entry, TurnedAway)}
 
 
 def url(deployed, path, *, port="port", scheme="https"):
@@ -121,18 +148,17 @@ def test_a_client_without_a_certificate_is_refused(deployed):
 
 def test_a_certificate_of_another_ca_is_refused(deployed, tmp_path):
     key = new_key()
-    (tmp_path / "key").write_bytes(key_pem(key))
-    (tmp_path / "pem").write_bytes(Issuer.create("other").for_site(make_request(key, "alder"), "alder"))
+    made = Issuer.create("other").for_site(make_request(key, "alder"), "alder")
+    (tmp_path / "pem").write_bytes(key_pem(key) + made)
     with pytest.raises(httpx.TransportError):
-        post(deployed, PULL, verify=tls(deployed, certificate=tmp_path / "pem", key=tmp_path / "key"))
+        post(deployed, PULL, verify=tls(deployed, certificate=tmp_path / "pem"))
 
 
 def test_a_certificate_of_our_ca_that_enrolment_does_not_know_is_refused(deployed, tmp_path):
     key = new_key()
-    (tmp_path / "key").write_bytes(key_pem(key))
     issuer = CoordinatorHome(deployed.coordinator).issuer
-    (tmp_path / "pem").write_bytes(issuer.for_site(make_request(key, "alder"), "alder"))
-    context = tls(deployed, certificate=tmp_path / "pem", key=tmp_path / "key")
+    (tmp_path / "pem").write_bytes(key_pem(key) + issuer.for_site(make_request(key, "alder"), "alder"))
+    context = tls(deployed, certificate=tmp_path / "pem")
     headers = {"flwr-public-key": node_key(deployed, "alder")}
     assert post(deployed, PULL, verify=context, headers=headers).status_code == 403
 
@@ -162,8 +188,7 @@ def test_a_site_cannot_come_as_the_node_of_another(deployed):
 
 
 def test_a_site_without_the_signature_of_its_node_key_is_refused(deployed):
-    headers = {"flwr-public-key": node_key(deployed, "alder"), "content-type": PROTOBUF}
-    assert post(deployed, PULL, headers=headers).status_code == 401
+    assert post(deployed, PULL, headers=headers_of(deployed, "alder")).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/v1/control/list-runs", PULL, "/v1/runtime/acquire-task"])
@@ -291,12 +316,6 @@ def test_a_site_that_is_paused_says_so_and_goes_on_when_it_is_resumed(deployed, 
     assert 0 < spent["train"] < 8
 
 
-def test_the_ports_refusals_are_in_the_log(deployed, ran):
-    lines = [json.loads(line) for line in (deployed.coordinator / "log.jsonl").read_text().splitlines()]
-    codes = {line.get("code") for line in lines}
-    assert {"guard.path", "guard.stranger", "guard.other_node"} <= codes
-
-
 def test_a_site_that_was_killed_comes_back_by_itself_when_it_is_started(deployed, ran):
     deployed.sites["birch"].kill()
     deployed.sites["birch"].wait()
@@ -327,3 +346,81 @@ def test_backups_of_running_programs_know_every_file_and_a_restored_site_comes_o
     deployed.start_site("cedar")
     deployed.wait_for_sites()
     assert f"{STUDY}: approved" in deployed.call("wardround-site", "status", deployed.home("cedar"))
+
+
+def test_a_flood_of_one_site_is_refused_and_the_others_are_heard(deployed, ran):
+    place, context = url(deployed, PULL), tls(deployed, "cedar")
+    headers = {"flwr-public-key": node_key(deployed, "cedar")}
+    statuses = set()
+    with httpx.Client(verify=context, trust_env=False) as client:
+        while 429 not in statuses:
+            statuses.add(client.post(place, content=b"", headers=headers).status_code)
+    assert post(deployed, PULL, headers=headers_of(deployed, "birch"), verify=tls(deployed, "birch"))
+
+
+def test_the_ports_refusals_are_in_the_audit_log_beside_the_rows_of_the_study(deployed, ran):
+    home = CoordinatorHome(deployed.coordinator)
+    wanted = {
+        *(("tls.plain_http", ""), ("tls.no_certificate", ""), ("tls.other_certificate", "")),
+        *(("guard.path", "alder"), ("guard.stranger", ""), ("guard.other_node", "alder")),
+        *(
+            ("fleet.http_401", "alder"),
+            ("enrol.path", ""),
+            ("enrol.not_invited", ""),
+            ("guard.flood", "cedar"),
+        ),
+    }
+    until(lambda: wanted <= turned_away(deployed))
+    key = home.signer.key.public.hex()
+    said = deployed.call("wardround-coordinator", "audit", "verify", home.path, "--key", key)
+    assert "all in order" in said
+    shown = deployed.call("wardround-coordinator", "audit", "show", home.path)
+    for phrase in ("turned away 127.0.0.1: tls.plain_http", "certified alder until", "took MASKED"):
+        assert phrase in shown
+    lines = [json.loads(line) for line in (home.path / "log.jsonl").read_text().splitlines()]
+    assert {code for code, _ in wanted} <= {line.get("code") for line in lines}
+
+
+def test_a_site_that_a_fresh_roster_leaves_out_is_refused_while_the_service_runs(deployed, ran):
+    status = deployed.home("cedar") / "status.json"
+    deployed.call(
+        *("wardround-authority", "revoke", deployed.out / "authority", "cedar"),
+        *("--out", deployed.out / "roster2", "--yes"),
+    )
+    public = deployed.out / "authority" / "authority.pub"
+    deployed.call(
+        *("wardround-coordinator", "roster", deployed.coordinator, deployed.out / "roster2"),
+        *("--authority", public),
+    )
+    until(lambda: json.loads(status.read_bytes())["code"] == "link.revoked")
+    said = deployed.call("wardround-site", "status", deployed.home("cedar"))
+    assert "does not name this site" in said
+    until(lambda: ("guard.revoked", "cedar") in turned_away(deployed))
+
+
+def test_no_program_looks_up_a_name_or_connects_beyond_loopback(deployed, ran):
+    scenario = deployed.out / "scenario.toml"
+    scenario.write_text(re.sub(r"rounds = \d+", "rounds = 1", scenario_path("demo").read_text()))
+    sites, out = deployed.out / "phantoms", deployed.out / "simulated"
+    deployed.call("wardround-sim", "run", scenario, "--sites", sites, "--out", out, "--workers", 1)
+    lookups = deployed.out / LOOKUPS
+    programs = {program for program, _, _ in seen(lookups)}
+    assert {"wardround-coordinator", "wardround-site"} <= programs
+    assert outward(lookups) == set()
+
+
+def test_a_planted_lookup_is_seen(tmp_path):
+    planted = (
+        "import socket\n"
+        "for act in (socket.gethostbyname, lambda name: socket.create_connection((name, 9), 0.1)):\n"
+        "    try:\n        act('telemetry.invalid')\n    except OSError:\n        pass\n"
+        "try:\n    socket.create_connection(('192.0.2.1', 9), 0.1)\nexcept OSError:\n    pass\n"
+    )
+    environment = os.environ | watched(tmp_path / LOOKUPS)
+    subprocess.run([sys.executable, "-c", planted], env=environment, check=True)
+    assert {one[1:] for one in outward(tmp_path / LOOKUPS)} == {
+        ("socket.gethostbyname", "telemetry.invalid"),
+        ("socket.getaddrinfo", "telemetry.invalid"),
+        ("socket.getaddrinfo", "192.0.2.1"),
+        ("socket.connect", "192.0.2.1"),
+    }
