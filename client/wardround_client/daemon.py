@@ -72,6 +72,8 @@ def run_site(
         signal.signal(number, lambda *_: stop.set())
     with _alone(home.path):
         log_to(home.path / "log.jsonl")
+        if home.config.proxy:
+            os.environ["HTTPS_PROXY"] = os.environ["https_proxy"] = home.config.proxy
         site, training = make(home), trainers()
         try:
             switch = _Switch(home.path, training)

@@ -18,6 +18,7 @@ Rules:
 * Private files have mode 0600 in a folder of mode 0700; what others may read is refused.
 * The site key may lie elsewhere: ``site_key`` in ``site.toml`` names its file.
 * Every limit that ``site.toml`` leaves out has the safe value of ``policy``.
+* A proxy in ``site.toml`` has no password: one that needs it goes into the environment (``HTTPS_PROXY``).
 
 Privacy: all that a site keeps; nothing here leaves but the card and public halves of keys.
 """
@@ -54,6 +55,9 @@ STATUS = "status.json"
 PEM_LIMIT_BYTES = 16384
 
 
+Proxy = Annotated[str, Meta(pattern=r"\A(http://[A-Za-z0-9.-]{1,253}:[0-9]{1,5})?\Z")]
+
+
 class SiteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``site.toml`` says."""
 
@@ -62,6 +66,8 @@ class SiteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Port
     site_key: Annotated[str, Meta(min_length=1)] = SITE_KEY
     """File of the site key; a relative path is relative to the folder."""
+    proxy: Proxy = ""
+    """Of the hospital, by which the daemon reaches the coordinator; empty: what the environment says."""
     policy: SitePolicy = SitePolicy()
     machine: RuntimeFlags = RuntimeFlags()
 

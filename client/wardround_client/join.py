@@ -36,6 +36,7 @@ from wardround_client.home import (
     TLS,
     SiteHome,
 )
+from wardround_client.trouble import CLOCK, why
 from wardround_common.authority import keyfile, make_card
 from wardround_common.canonical import decode, encode
 from wardround_common.certificates import key_pem, load_certificate, make_request, new_key
@@ -53,7 +54,7 @@ def join(path: Path, code: JoinCode) -> SiteHome:
     """Join in ``path``, which must not exist.
 
     Raises:
-        ConfigError: ``site.exists``; ``join.expired``.
+        ConfigError: ``site.exists``; ``join.expired``; ``join.clock``.
         TransportError: ``join.unreachable``.
         ConsentError: ``join.other_ca``: somebody else answered; ``join.refused``.
         StorageError: ``files.unwritable``.
@@ -133,6 +134,12 @@ def _request(method: str, code: JoinCode, path: str, context: ssl.SSLContext, bo
         with httpx.Client(verify=context, timeout=PATIENCE_S, follow_redirects=False) as client:
             return client.request(method, f"https://{code.host}:{code.port}{path}", content=body)
     except httpx.HTTPError as error:
+        if why(error) == CLOCK:
+            raise ConfigError(
+                "this machine's clock is behind: the coordinator's certificate is not valid yet",
+                remedy="Set the clock, and keep it right with NTP; then join with the same code.",
+                code="join.clock",
+            ) from error
         raise TransportError(
             f"the coordinator does not answer at {code.host}:{code.port} ({type(error).__name__})",
             remedy="Ask whether its service runs, and open that address for outgoing connections.",

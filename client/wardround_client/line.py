@@ -1,5 +1,8 @@
 """Where a site connects to, and how it shows who it is.
 
+A proxy that the environment names (``HTTPS_PROXY``, but for ``NO_PROXY``) is asked for a tunnel; TLS stands
+between the site and the coordinator all the same.
+
 Not here: the connection (``link``), the files (``home``).
 
 Privacy: names files, and holds one key.

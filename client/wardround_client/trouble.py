@@ -33,6 +33,8 @@ _REMEDIES: Final = {
     REVOKED: "The roster in force does not name this site with its key: ask the authority.",
     "link.stranger": "The coordinator does not know this site's certificate any more: ask it whether the "
     "site was joined again elsewhere, or put back from an older backup.",
+    "link.proxyerror": "The hospital's proxy refuses the tunnel: ask for the coordinator's address and port "
+    "to be opened there.",
     "link.other_server": "Whoever answers at the coordinator's address has a certificate of somebody else: "
     "look for a proxy that opens TLS between here and there.",
 }

@@ -16,7 +16,6 @@ import typer
 from wardround_common.audit.main import app as audit_app
 from wardround_common.backup.main import add_commands
 from wardround_common.canonical import read_toml
-from wardround_common.errors import ConfigError
 from wardround_common.plan_checks import plan_from_tables
 from wardround_common.plan_text import explain as explain_plan
 from wardround_common.programs import run_program

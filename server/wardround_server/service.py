@@ -221,6 +221,7 @@ def _server(app: ASGIApp, *, lifespan: Any = "off", http: Any = "h11", **place: 
     return _Server(
         uvicorn.Config(
             app,
+            interface="asgi3",
             lifespan=lifespan,
             log_level="warning",
             access_log=False,

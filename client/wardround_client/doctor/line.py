@@ -46,7 +46,7 @@ def coordinator(home: SiteHome) -> Iterator[Finding]:
     """Whether it answers, knows this site, and has the same time."""
     keys = home.line
     try:
-        answer = _ask(keys)
+        answer = _ask(keys, proxy=home.config.proxy)
     except httpx.HTTPError as error:
         yield _unreachable(keys, error)
         yield ok("clock", "not told, the coordinator was not reached")
@@ -55,11 +55,12 @@ def coordinator(home: SiteHome) -> Iterator[Finding]:
     yield _clock(answer)
 
 
-def _ask(keys: LineKeys) -> _Answer:
+def _ask(keys: LineKeys, *, proxy: str) -> _Answer:
     public = keys.node_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     headers = {"content-type": "application/protobuf", "flwr-public-key": base64.b64encode(public).decode()}
     before = time.time()
-    with httpx.Client(verify=keys.context(), timeout=PATIENCE_S, follow_redirects=False) as client:
+    options = {"proxy": proxy or None, "timeout": PATIENCE_S, "follow_redirects": False}
+    with httpx.Client(verify=keys.context(), **options) as client:
         response = client.post(f"https://{keys.address}{PATH}", content=b"", headers=headers)
     return _Answer(
         status=response.status_code,
