@@ -106,6 +106,13 @@ def test_what_is_no_http_inside_tls_is_refused(there):
     told(there.home, "http.malformed", site="")
 
 
+def test_an_address_is_that_of_the_connection_whatever_a_header_says(there):
+    headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}
+    reply = post(there.home, None, "/nowhere", port="enrol_port", headers=headers)
+    assert reply.status_code == 404
+    told(there.home, "enrol.path", site="")
+
+
 @pytest.mark.parametrize("path", ["/v1/control/list-runs", PULL])
 def test_the_port_for_joining_has_nothing_else(there, path):
     assert post(there.home, there.alder, path, port="enrol_port").status_code == 404
