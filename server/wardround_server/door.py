@@ -36,8 +36,6 @@ from wardround_server.refusals import Refused
 HANDSHAKE_S: Final = 10.0
 HEADERS_S: Final = 15.0
 CONNECTIONS: Final = 1000
-CONNECTIONS_OF_ONE: Final = 100
-"""Two of each site; several sites may come from one address."""
 _REASONS: Final = {
     "HTTP_REQUEST": "tls.plain_http",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "tls.no_certificate",
@@ -66,7 +64,7 @@ class Door:
         *,
         handshake_s: float = HANDSHAKE_S,
         headers_s: float = HEADERS_S,
-        of_one: int = CONNECTIONS_OF_ONE,
+        of_one: int = 100,
         of_all: int = CONNECTIONS,
     ) -> None:
         self.context = context

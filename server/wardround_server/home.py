@@ -28,11 +28,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from wardround_common.audit import AuditLog
 from wardround_common.authority import Card, keyfile, make_card, open_card
@@ -82,6 +83,8 @@ class CoordinatorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Name or address that hospitals join at, if it is another than ``host``."""
     public_enrol_port: Port | None = None
     """As ``public_port``, for joining."""
+    connections_of_one: Annotated[int, Meta(ge=2, le=1000)] = 100
+    """Of one network address at each outer port; two of each site, and one address for all behind a relay."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -159,8 +159,9 @@ class Service:
             new_run=link.new_run,
         )
         enrolment = Enrolment(home, register.joined, refused=refused)
-        rounds = Door(server_context(home.path, client_ca=home.path / "ca.pem"), refused)
-        joining = Door(server_context(home.path, client_ca=None), refused)
+        of_one = config.connections_of_one
+        rounds = Door(server_context(home.path, client_ca=home.path / "ca.pem"), refused, of_one=of_one)
+        joining = Door(server_context(home.path, client_ca=None), refused, of_one=of_one)
         servers = [
             _server(loopback, host=LOOPBACK, port=config.runtime_port, lifespan="on"),
             _server(Clocked(fleet), host=config.bind, port=config.port, http=rounds),

@@ -9,7 +9,7 @@ import ssl
 import pytest
 from served import new_coordinator
 
-from wardround_server.door import CONNECTIONS_OF_ONE, Door, server_context
+from wardround_server.door import Door, server_context
 from wardround_server.guard import answer, read_body
 from wardround_server.service import _server
 
@@ -148,8 +148,9 @@ def test_headers_that_never_end_are_refused(home):
 
 def test_one_address_has_so_many_connections_and_others_are_heard(home):
     async def go():
-        async with Port(home).open() as port:
-            held = [await port.plain() for _ in range(CONNECTIONS_OF_ONE + 20)]
+        of_one = home.config.connections_of_one
+        async with Port(home, of_one=of_one).open() as port:
+            held = [await port.plain() for _ in range(of_one + 20)]
             await port.until("door.too_many")
             async with asyncio.timeout(10):
                 while len(port.told) < 20:

@@ -59,8 +59,7 @@ def _ask(keys: LineKeys, *, proxy: str) -> _Answer:
     public = keys.node_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     headers = {"content-type": "application/protobuf", "flwr-public-key": base64.b64encode(public).decode()}
     before = time.time()
-    options = {"proxy": proxy or None, "timeout": PATIENCE_S, "follow_redirects": False}
-    with httpx.Client(verify=keys.context(), **options) as client:
+    with httpx.Client(verify=keys.context(), proxy=proxy or None, timeout=PATIENCE_S) as client:
         response = client.post(f"https://{keys.address}{PATH}", content=b"", headers=headers)
     return _Answer(
         status=response.status_code,
