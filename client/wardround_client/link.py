@@ -194,11 +194,7 @@ class _Session:
         self._online = online
         self._heard = heard
         self._public = public_key_to_bytes(keys.node_key.public_key())
-        found = partial(PullObjectResponse, object_found=True, object_available=True)
-        self._parcels = Parcels(
-            found=lambda content: found(object_content=content).SerializeToString(),
-            stored=PushObjectResponse(stored=True).SerializeToString(),
-        )
+        self._parcels = make_parcels()
         self._clients: list[FleetHttpClient] = []
         self._connect()
 
@@ -307,6 +303,15 @@ def answer(app: ClientApp, request: Message, *, node: int) -> Message | None:
     except Exception as error:  # noqa: BLE001 - the edge of the process: the line goes on
         event("site.crashed", level=logging.ERROR, code=type(error).__name__)
         return Message(Error(CLIENT_APP_RAISED, "site.crashed"), reply_to=request)
+
+
+def make_parcels() -> Parcels:
+    """What has the objects of a message travel with it, on one session's connections."""
+    found = partial(PullObjectResponse, object_found=True, object_available=True)
+    return Parcels(
+        found=lambda content: found(object_content=content).SerializeToString(),
+        stored=PushObjectResponse(stored=True).SerializeToString(),
+    )
 
 
 def connection(

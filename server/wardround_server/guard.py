@@ -17,7 +17,8 @@ Rules of ``FleetGuard``, in this order:
 
 A request for a certificate is not Flower's: it has no node key and no time.
 
-What Flower itself refuses behind this guard is told of too. Every answer says what time it is here.
+What is refused behind this guard, by Flower or ``senders``, is told of too. Every answer says what time it is
+here.
 
 Rules of ``LoopbackGuard``: the Runtime API, whose own secret and tokens Flower checks, and the request for a
 run, which needs the secret. The Control API is reachable nowhere.
@@ -62,6 +63,8 @@ _FLEET = frozenset(
 _PATHS = _FLEET | {RENEW_PATH}
 NODE_KEY_HEADER, CLOCK_HEADER, SIGNATURE_HEADER = b"flwr-public-key", b"flwr-timestamp", b"flwr-signature"
 """Flower's: who asks, when that was signed, and the signature."""
+CODE_HEADER = b"wardround-code"
+"""Of a refusal behind this guard that is not Flower's: why."""
 AHEAD_S, BEHIND_S = 5.0, 305.0
 """By how much Flower lets a site's clock differ."""
 
@@ -152,7 +155,8 @@ class FleetGuard:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in (401, 403):
-                self._refused(f"fleet.http_{message['status']}", site=name, address=address)
+                code = dict(message.get("headers", ())).get(CODE_HEADER, b"").decode("ascii", "replace")
+                self._refused(code or f"fleet.http_{message['status']}", site=name, address=address)
             await send(message)
 
         await self._app(scope, receive, watched)
@@ -315,8 +319,10 @@ async def read_body(receive: Receive, *, limit_bytes: int, timeout_s: float = BO
     return data
 
 
-async def answer(send: Send, status: HTTPStatus, body: bytes = b"") -> None:
-    """Answer a request and be done with it."""
+async def answer(send: Send, status: HTTPStatus, body: bytes = b"", *, code: str = "") -> None:
+    """Answer a request and be done with it; ``code``: why it is refused, for the guard in front."""
     headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/octet-stream")]
+    if code:
+        headers.append((CODE_HEADER, code.encode()))
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

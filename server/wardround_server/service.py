@@ -45,7 +45,8 @@ from wardround_server.register import Register
 from wardround_server.renewal import Renewal, ServerCertificate
 from wardround_server.rosters import Rosters
 from wardround_server.runtime import RUN_PATH
-from wardround_server.superlink import SuperLink
+from wardround_server.senders import Senders
+from wardround_server.superlink import SuperLink, names_another
 
 LOOPBACK = "127.0.0.1"
 LOOK_S = 1.0
@@ -134,14 +135,14 @@ class Service:
         self, audit: AuditLog, refused: Refused, stop: asyncio.Event, ready: Callable[[], None]
     ) -> None:
         home, config = self._home, self._home.config
-        link = SuperLink(home.secret)
+        link = SuperLink(home.secret, late=lambda site: refused("reply.late", site=site))
         register = Register(home, audit, admit=link.admit)
         own = ServerCertificate(home, audit, life=self._lives.server, clock=self._clock)
         own.look(())
         rosters = Rosters(home, authority_key=home.authority_key)
         rosters.look()
         to_sites, to_job = Bell(), Bell()
-        from_sites = Arrivals(ParcelPort(link.app, link.fleet), link)
+        from_sites = Arrivals(ParcelPort(Senders(link.app, names_another), link.fleet), link)
         from_job = ParcelPort(link.app, link.runtime)
         fleet = FleetGuard(
             _held(from_sites, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S),

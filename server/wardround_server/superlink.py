@@ -8,6 +8,7 @@ Rules:
 * Its store is in memory: what is under way is in the job's journal and in the sites' records, and comes again
   when this process is started anew. So no message lies on the coordinator's disk, and a node has the same
   number in every life: sites are known by it while a round lasts.
+* Flower lets a reply that comes too late disappear without a word; here it is told of.
 * A run's "app" is a placeholder that no program could unpack: what runs is what is installed.
 
 Not here: ports (``service``), who may speak (``guard``), the job (``runtime``).
@@ -20,10 +21,12 @@ References: Flower 1.41, ``create_app``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest, PushMessagesResponse
+from flwr.proto.message_pb2 import Metadata
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse, PushAppMessagesRequest, PushAppMessagesResponse
 from flwr.server.superlink.linkstate import InMemoryLinkState
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
@@ -32,10 +35,12 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig, load_control_authn_plugin
 from flwr.superlink.main import create_app
+from google.protobuf.message import DecodeError
 from starlette.types import ASGIApp
 
 from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
+from wardround_common.logs import event
 from wardround_common.parcels import that_fit
 
 Pulled = PullMessagesResponse | PullAppMessagesResponse
@@ -51,9 +56,10 @@ class SuperLink:
 
     Args:
         secret: What an executor proves that it knows.
+        late: Is told the name of a site, from another thread, whose reply came when its request was gone.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, *, late: Callable[[str], None] = lambda site: None) -> None:
         config = SuperLinkLifespanConfig(
             control_address="",
             health_server_address=None,
@@ -80,6 +86,7 @@ class SuperLink:
         )
         app = create_app(config, SuperLinkLifespan)
         self._states = app.state.linkstate_factory
+        self._late = late
         self.app: ASGIApp = app
 
     def admit(self, name: str, node_key: bytes) -> None:
@@ -141,7 +148,7 @@ class SuperLink:
     def fleet(self) -> Objects:
         """What sites send and pull, for parcels."""
         return Objects(
-            self._state, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse, again=True
+            self._state, PullMessagesResponse, PushMessagesRequest, PushMessagesResponse, late=self._late
         )
 
     @property
@@ -158,6 +165,15 @@ class SuperLink:
 def node_number(node_key: bytes) -> int:
     """The number of a node, from its key: the same in every life of the service."""
     return int.from_bytes(digest("node number", node_key)[:8], "big") | 1 << 63  # neither 0 nor SuperLink's 1
+
+
+def names_another(request: bytes, node_key: bytes) -> bool:
+    """Whether a request to push has a message of another node than the key's, or cannot be read."""
+    try:
+        messages = PushMessagesRequest.FromString(request).messages_list
+    except DecodeError:
+        return True
+    return any(one.metadata.src_node_id != node_number(node_key) for one in messages)
 
 
 def _renumber(state: InMemoryLinkState, old: int, new: int) -> None:
@@ -180,7 +196,8 @@ class Objects:
         pulled: Type of the answer to a pull.
         sent: Type of a request that sends messages.
         answered: Type of the answer to it.
-        again: Whether what is pulled may have to be pulled again: it is kept until it is answered.
+        late: Of sites' replies: as ``SuperLink``. What sites pull may have to be pulled again: it is kept
+            until it is answered.
     """
 
     def __init__(
@@ -190,10 +207,10 @@ class Objects:
         sent: type[Sent],
         answered: type[Answered],
         *,
-        again: bool = False,
+        late: Callable[[str], None] | None = None,
     ) -> None:
         self._state = state
-        self._again = again
+        self._late = late
         self._pulled, self._sent, self._answered = pulled, sent, answered
 
     def collect(self, answer: bytes) -> tuple[dict[str, bytes], tuple[str, ...]]:
@@ -208,7 +225,7 @@ class Objects:
             if all(parts.values()) and len(that_fit(objects | parts)) == len(objects | parts):
                 objects |= parts
                 complete.append(name)
-                if not self._again:
+                if self._late is None:
                     self._state.object_store.delete(name)
         return objects, tuple(complete)
 
@@ -221,4 +238,15 @@ class Objects:
         for message in messages:
             if question := message.metadata.reply_to_message_id:
                 self._state.object_store.delete(question)
+            if self._late is not None and not wanted.objects_to_push:
+                self._look_for(message.metadata, self._late)
         return stored
+
+    def _look_for(self, metadata: Metadata, late: Callable[[str], None]) -> None:
+        """Tell of a reply that Flower did not take, nor had taken before."""
+        if metadata.message_id in self._state.message_res_store:
+            return
+        node = self._state.nodes.get(metadata.src_node_id)
+        name = "" if node is None else str(node.name)
+        event("reply.late", level=logging.WARNING, site=name)
+        late(name)

@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from served import enrolled, new_coordinator
 
 from wardround_client.app import make_client_app
-from wardround_client.link import answer, connection
+from wardround_client.link import answer, connection, make_parcels
 from wardround_common.errors import AuditError, ProtocolError
 from wardround_common.messages import Packet
 
@@ -76,7 +76,7 @@ def test_the_line_follows_nobody_to_another_address(tmp_path):
         thread = threading.Thread(target=redirect)
         thread.start()
         heard = []
-        client = connection(keys, heard=heard.append)
+        client = connection(keys, heard=heard.append, parcels=make_parcels())
         with pytest.raises(httpx.HTTPStatusError):
             client.ActivateNode(ActivateNodeRequest())
         client.close()

@@ -22,6 +22,7 @@ from wardround_server.guard import (
     Enrolled,
     FleetGuard,
     LoopbackGuard,
+    answer,
 )
 
 ALDER = Enrolled("alder", b"node key of alder", b"identity of alder")
@@ -272,3 +273,18 @@ def test_the_loopback_port_has_the_runtime_and_no_control(machine):
     assert ask(guard, "/v1/runtime/pull-messages") == 200
     assert ask(guard, "/v1/control/start-run") == 404
     assert ask(guard, PULL) == 404
+
+
+def test_what_is_refused_behind_the_guard_has_the_code_that_was_given(told):
+    async def flower(scope, receive, send):
+        await answer(send, 403)
+
+    async def another(scope, receive, send):
+        await answer(send, 403, code="guard.forged_sender")
+
+    for behind in (flower, another):
+        assert ask(make_guard(behind, told)) == 403
+    assert [(code, site) for code, site, *_ in told.all] == [
+        ("fleet.http_403", "alder"),
+        ("guard.forged_sender", "alder"),
+    ]

@@ -15,7 +15,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
-from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse, PushObjectResponse
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.message_pb2 import Metadata, PullObjectRequest, PullObjectResponse, PushObjectResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -44,11 +45,12 @@ from wardround_server.arrivals import Arrivals
 from wardround_server.guard import LoopbackGuard
 from wardround_server.parcels import ParcelPort
 from wardround_server.runtime import RUN_PATH, JobGrid, Runtime
-from wardround_server.superlink import SuperLink, node_number
+from wardround_server.senders import Senders
+from wardround_server.superlink import SuperLink, names_another, node_number
 from wardround_simulations.deployed import free_ports
 
 SECRET = os.urandom(32)
-KEY = new_key()
+KEY, OTHER = new_key(), new_key()
 PUBLIC = public_key_to_bytes(KEY.public_key())
 
 
@@ -57,15 +59,18 @@ class Service:
 
     def __init__(self, port):
         self.port, self.requests = port, Counter()
-        self.link = SuperLink(SECRET)
+        self.late = []
+        self.link = SuperLink(SECRET, late=self.late.append)
         self.link.admit("alder", PUBLIC)
+        self.link.admit("birch", public_key_to_bytes(OTHER.public_key()))
         started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), daemon=True)
         self._thread.start()
         assert started.wait(30)
 
     async def _run(self, started):
-        fleet = Arrivals(ParcelPort(self.link.app, self.link.fleet), self.link)
+        flower = Senders(self.link.app, names_another)
+        fleet = Arrivals(ParcelPort(flower, self.link.fleet), self.link)
         runtime = ParcelPort(self.link.app, self.link.runtime)
         loopback = LoopbackGuard(runtime, secret=SECRET, run_path=RUN_PATH, new_run=self.link.new_run)
 
@@ -107,17 +112,18 @@ def grid(service):
 class Client:
     """A site's end of the line, as ``link`` has it."""
 
-    def __init__(self, service, *, parcels=True):
+    def __init__(self, service, *, parcels=True, key=KEY):
         found = partial(PullObjectResponse, object_found=True, object_available=True)
         self.parcels = Parcels(
             found=lambda content: found(object_content=content).SerializeToString(),
             stored=PushObjectResponse(stored=True).SerializeToString(),
         )
-        auth = NodeAuthHttpInterceptor(KEY, KEY.public_key())
+        auth = NodeAuthHttpInterceptor(key, key.public_key())
         chain = [RuntimeVersionHttpInterceptor(component_name="SuperNode"), auth]
         url = f"http://127.0.0.1:{service.port}"
         self.http = FleetHttpClient(url, interceptors=[*chain, *([self.parcels] if parcels else [])])
-        request = ActivateNodeRequest(public_key=PUBLIC, heartbeat_interval=30.0)
+        public = public_key_to_bytes(key.public_key())
+        request = ActivateNodeRequest(public_key=public, heartbeat_interval=30.0)
         self.node = Node(node_id=self.http.ActivateNode(request).node_id)
 
     def pull(self):
@@ -251,6 +257,44 @@ def test_a_request_is_forgotten_when_it_is_answered(service, grid):
     assert name in service.link._state.object_store.store
     client.push(Message(record(2), reply_to=message))
     assert name not in service.link._state.object_store.store
+
+
+@pytest.mark.parametrize("parcels", [True, False])
+def test_a_reply_in_the_name_of_another_node_is_refused_and_that_nodes_own_counts(service, grid, parcels):
+    victim, liar = Client(service, key=OTHER), Client(service, parcels=parcels)
+    name = asked(grid, victim)
+    message = victim.pull()
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        liar.push(Message(record(66), reply_to=message))
+    response = caught.value.response
+    assert (response.status_code, response.text) == (403, "guard.forged_sender")
+    assert response.headers["wardround-code"] == "guard.forged_sender"
+    victim.push(Message(record(8), reply_to=message))
+    (reply,) = grid.pull_messages([name])
+    assert same(reply, record(8))
+    assert service.late == []
+
+
+def test_a_message_in_the_name_of_another_node_among_ones_own_is_found():
+    mine = node_number(PUBLIC)
+    own, other = (ProtoMessage(metadata=Metadata(src_node_id=number)) for number in (mine, mine - 1))
+    assert not names_another(PushMessagesRequest(messages_list=[own, own]).SerializeToString(), PUBLIC)
+    assert names_another(PushMessagesRequest(messages_list=[own, other]).SerializeToString(), PUBLIC)
+    assert names_another(b"\xff", PUBLIC)
+
+
+def test_a_reply_that_comes_when_its_request_is_gone_is_told_of_with_the_sites_name(service, grid):
+    client = Client(service)
+    name = asked(grid, client)
+    message = client.pull()
+    reply = Message(record(1), reply_to=message)
+    client.push(reply)
+    client.push(reply)  # again, as after a line that broke
+    assert len(list(grid.pull_messages([name]))) == 1
+    assert service.late == []
+    client.push(Message(record(2), reply_to=message))
+    assert service.late == ["alder"]
+    assert [one.has_error() for one in grid.pull_messages([name])] == [True]
 
 
 def test_a_node_has_the_same_number_in_every_life_of_the_service():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,12 +27,14 @@ from served import (
 
 from wardround_client.app import make_client_app
 from wardround_client.link import HEARTBEAT_S, _Session
-from wardround_common.audit import Refused
+from wardround_common.audit import Refused, Taken
 from wardround_common.canonical import decode, encode
 from wardround_common.messages import peek_request
 from wardround_common.messages.envelope import _LABEL, Envelope
 from wardround_common.trust import sign_plan
 from wardround_server import service
+from wardround_server.steering import Steering
+from wardround_server.superlink import SuperLink
 
 pytestmark = pytest.mark.end_to_end
 LIAR, VICTIM, REPLAYER = "alder", "birch", "cedar"
@@ -64,9 +64,8 @@ class Player(_Session):
 class Forger(Player):
     """Answers the COHORT of another node too, before that one can."""
 
-    def __init__(self, keys, handle, *, database: Path) -> None:
+    def __init__(self, keys, handle) -> None:
         super().__init__(keys, handle)
-        self._database = database
         self.victim = 0
         self.forged = 0
 
@@ -78,18 +77,31 @@ class Forger(Player):
             packet["envelope"] = in_the_name_of(VICTIM, envelope)
             reply.metadata.__dict__["_src_node_id"] = self.victim
             reply.metadata.__dict__["_reply_to_message_id"] = self._asked()
-            super()._reply(node, run, reply)
+            with pytest.raises(httpx.HTTPStatusError) as caught:
+                super()._reply(node, run, reply)
+            assert caught.value.response.text == "guard.forged_sender"
             packet["envelope"] = envelope
             reply.metadata.__dict__.update(own)
         super()._reply(node, run, reply)
 
     def _asked(self) -> str:
         """The number of the message that the victim was sent, which a real liar has to guess."""
-        node = self.victim - 2**64 if self.victim >= 2**63 else self.victim
-        select = "SELECT message_id FROM message_ins WHERE dst_node_id = ?"
-        with closing(sqlite3.connect(self._database)) as found:
-            until(lambda: found.execute(select, (node,)).fetchone(), "the victim is asked too")
-            return found.execute(select, (node,)).fetchone()[0]
+        until(self._waiting, "the victim is asked too")
+        return self._waiting()[0]
+
+    def _waiting(self) -> list[str]:
+        messages = list(Opened.last._state.message_ins_store.items())
+        return [name for name, message in messages if message.metadata.dst_node_id == self.victim]
+
+
+class Opened(SuperLink):
+    """The production one, that a liar can look into."""
+
+    last: SuperLink
+
+    def __init__(self, *given, **options) -> None:
+        super().__init__(*given, **options)
+        Opened.last = self
 
 
 def in_the_name_of(name: str, deal: bytes) -> bytes:
@@ -144,8 +156,10 @@ def ran(tmp_path_factory):
         roster_of(home, authority, *hospitals.names), authority_key=authority.public, today=TODAY
     )
     home.add_study(sign_plan(hospitals.plan, SECRETS.key("lead")))
+    Steering(home, hospitals.plan.study).open()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "SITE_HOLD_S", 0.02)  # the sites take turns
+        patch.setattr(service, "SuperLink", Opened)
         with running(home):
             job, recorder = play(home, hospitals, keys, folder)
             recorder.inner.close()
@@ -158,9 +172,7 @@ def play(home, hospitals, keys, folder):
     handles = {name: hospitals.sites[name].handle for name in hospitals.names}
     handles[REPLAYER] = Replayed(handles[REPLAYER])
     players = {
-        name: Forger(keys[name], handles[name], database=home.path / "superlink.sqlite")
-        if name == LIAR
-        else Player(keys[name], handles[name])
+        name: Forger(keys[name], handles[name]) if name == LIAR else Player(keys[name], handles[name])
         for name in hospitals.names
     }
     players[LIAR].victim = players[VICTIM].node.node_id
@@ -194,7 +206,15 @@ def test_the_study_ends_well_all_the_same(ran):
 
 
 def test_a_reply_in_the_name_of_another_node_is_refused_and_in_the_audit_log(ran):
-    assert refused(ran.home)[VICTIM, "cohort", 1] == "identity.bad_signature"
+    until(lambda: "guard.forged_sender" in turned_away(ran.home))
+    assert turned_away(ran.home)["guard.forged_sender"].site == LIAR
+
+
+def test_the_one_in_whose_name_it_was_is_heard_all_the_same(ran):
+    assert not [one for one in refused(ran.home) if one[0] == VICTIM]
+    assert (VICTIM, "deal", 1, 1) in {
+        (row.peer, row.message, row.round, row.attempt) for row in rows(ran.home) if isinstance(row, Taken)
+    }
 
 
 def test_a_signed_envelope_that_was_sent_before_is_refused_and_in_the_audit_log(ran):
