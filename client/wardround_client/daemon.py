@@ -16,7 +16,6 @@ Privacy: as ``site``; ``status.json`` says whether the line stands, and nothing 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -34,8 +33,9 @@ from wardround_client.renewal import Renewer
 from wardround_client.shelf import Shelf
 from wardround_client.site import Site
 from wardround_client.training import STOPPED, TrainerProcess, Trainers
-from wardround_common.errors import StorageError, WardroundError
+from wardround_common.errors import WardroundError
 from wardround_common.files import OWNER_ONLY, write
+from wardround_common.locks import alone
 from wardround_common.logs import event, log_to
 from wardround_common.messages import Packet
 from wardround_common.trust import plan_digest
@@ -70,7 +70,7 @@ def run_site(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with _alone(home.path):
+    with alone(home.path, "the daemon", code="site.busy"):
         log_to(home.path / "log.jsonl")
         if home.config.proxy:
             os.environ["HTTPS_PROXY"] = os.environ["https_proxy"] = home.config.proxy
@@ -212,21 +212,3 @@ class _Status:
         said = {"state": state, "code": why, "clock_s": clock_s}
         said |= {"pid": os.getpid(), "since": round(time.time())}
         write(self._path, json.dumps(said).encode(), mode=OWNER_ONLY)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"the daemon of {folder} is running",
-                remedy="Stop it first.",
-                code="site.busy",
-                retryable=True,
-            ) from error
-        yield
-    finally:
-        os.close(handle)

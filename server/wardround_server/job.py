@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_common.aggregate import Aggregation
-from wardround_common.errors import ConfigError, StorageError
+from wardround_common.errors import ConfigError
 from wardround_common.files import read
+from wardround_common.locks import alone
 from wardround_common.logs import close_log, log_to
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, plan_digest
@@ -42,6 +41,8 @@ from wardround_server.study import CoordinatorStudy, StudySetup
 
 REPORT = "report"
 JOURNAL = "journal.sqlite"
+JOB, BUSY = "the job", "coordinator.busy"
+"""Who alone writes to a study's folder, and what somebody else is told (``locks``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,7 @@ def run_job(
     rosters = Rosters(home, authority_key=lambda: bytes.fromhex(plan.authority_key))
     rosters.take()
     setup = StudySetup(plan=plan, signer=home.signer, roster=rosters.newest)
-    with alone(folder), opened_journal(folder, plan) as journal:
+    with alone(folder, JOB, code=BUSY), opened_journal(folder, plan) as journal:
         if paused := journal.paused():
             raise halted(paused)
         handler = log_to(folder / "log.jsonl")
@@ -117,7 +118,7 @@ def report_anew(home: CoordinatorHome, study: str, *, command: str) -> Path:
             remedy="Run it with `wardround-coordinator study run DIR STUDY`.",
             code="study.not_begun",
         )
-    with alone(folder), opened_journal(folder, plan) as journal:
+    with alone(folder, JOB, code=BUSY), opened_journal(folder, plan) as journal:
         return _report(plan, remembered(journal, Aggregation(plan)), folder / REPORT, command=command)
 
 
@@ -131,18 +132,6 @@ def opened_journal(folder: Path, plan: StudyPlan) -> Iterator[Journal]:
         journal.close()
 
 
-def is_running(folder: Path) -> bool:
-    """Whether a job runs in a study's folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 def _report(plan: StudyPlan, outcome: StudyOutcome, folder: Path, *, command: str) -> Path:
     """The report; the model and its card only where enough sites accepted it."""
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -152,26 +141,3 @@ def _report(plan: StudyPlan, outcome: StudyOutcome, folder: Path, *, command: st
         write_model_card(report, folder)
         write_release(plan, outcome.state.average, folder)
     return folder / "report.html"
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the one who writes to a study.
-
-    Raises:
-        StorageError: ``coordinator.busy``.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"a job runs in {folder}",
-                remedy="Wait for it, or stop it first.",
-                code="coordinator.busy",
-                retryable=True,
-            ) from error
-        yield
-    finally:
-        os.close(handle)

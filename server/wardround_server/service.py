@@ -17,13 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -31,8 +29,9 @@ from starlette.types import ASGIApp
 
 from wardround_common.audit import AuditLog
 from wardround_common.certificates import LEAF_LIFE
-from wardround_common.errors import StorageError, TransportError
+from wardround_common.errors import TransportError
 from wardround_common.files import OWNER_ONLY, write
+from wardround_common.locks import alone
 from wardround_server.arrivals import Arrivals
 from wardround_server.door import CONNECTIONS, Door, server_context
 from wardround_server.enrolment import Enrolment
@@ -124,7 +123,8 @@ class Service:
         Raises:
             StorageError, TransportError, AuditError: As ``serve``.
         """
-        with _alone(self._home.path), contextlib.closing(self._home.audit_log()) as audit:
+        lock = alone(self._home.path, "the service", code="coordinator.busy")
+        with lock, contextlib.closing(self._home.audit_log()) as audit:
             refusals = Refusals(audit, every_s=self._refusals_every_s)
             try:
                 await self._run(audit, refusals.note, stop, ready)
@@ -237,21 +237,3 @@ def _server(app: ASGIApp, *, lifespan: Any = "off", http: Any = "h11", **place: 
             **place,
         )
     )
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"the service of {folder} is running",
-                remedy="Stop it first.",
-                code="coordinator.busy",
-                retryable=True,
-            ) from error
-        yield
-    finally:
-        os.close(handle)

@@ -12,10 +12,11 @@ from typing import Literal
 from msgspec import Struct
 
 from wardround_common.files import read
+from wardround_common.locks import is_held
 from wardround_common.plan import StudyPlan
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan, plan_digest
 from wardround_server.control import Control
-from wardround_server.job import JOURNAL, REPORT, is_running
+from wardround_server.job import JOURNAL, REPORT
 from wardround_server.journal import Journal
 from wardround_server.observer import RoundRecord
 from wardround_server.outcome import record_of
@@ -111,7 +112,7 @@ def _state(folder: Path, *, paused: str, done: bool) -> tuple[State, str]:
     control = Control(folder)
     mark = control.stopped or control.paused
     why = paused if mark is None else " ".join(part for part in (f"since {mark.since}", mark.note) if part)
-    if is_running(folder):
+    if is_held(folder):
         return "running", f"ends before the next round, {why}" if mark is not None else ""
     if control.stopped is not None:
         return "stopped", why

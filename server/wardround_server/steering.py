@@ -21,11 +21,12 @@ from contextlib import ExitStack, contextmanager
 from wardround_common.audit import clean_note
 from wardround_common.errors import ConfigError, StorageError
 from wardround_common.files import read
+from wardround_common.locks import alone
 from wardround_common.trust import SIGNED_LIMIT_BYTES, open_plan
 from wardround_server.audit import Decision, StudyAudit
 from wardround_server.control import PAUSED, STOPPED, Control
 from wardround_server.home import CoordinatorHome
-from wardround_server.job import alone, opened_journal
+from wardround_server.job import BUSY, JOB, opened_journal
 from wardround_server.journal import Journal
 from wardround_server.standing import standing
 
@@ -140,7 +141,7 @@ class Steering:
         """The journal to write to; None while a job runs, which writes to it alone."""
         with ExitStack() as held:
             try:
-                held.enter_context(alone(self._folder))
+                held.enter_context(alone(self._folder, JOB, code=BUSY))
             except StorageError as error:
                 if error.code != "coordinator.busy":
                     raise

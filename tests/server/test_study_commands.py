@@ -19,10 +19,11 @@ from wardround_common.audit import Happened
 from wardround_common.backup import write_backup
 from wardround_common.errors import WardroundError
 from wardround_common.identity import fingerprint
+from wardround_common.locks import alone
 from wardround_common.plan import AggregationPlan
 from wardround_common.trust import Member, plan_digest, sign_plan
 from wardround_server.control import Control
-from wardround_server.job import alone, opened_journal, run_job
+from wardround_server.job import BUSY, JOB, opened_journal, run_job
 from wardround_server.journal import Journal
 from wardround_server.keeping import COORDINATOR
 from wardround_server.observer import Silent
@@ -232,7 +233,7 @@ def test_a_report_is_written_anew_from_the_journal(opened):
         del data["created"], data["reproducibility"]
     assert after == before
     assert (ended.report.parent / "model.safetensors").read_bytes() == model
-    with alone(opened.folder):
+    with alone(opened.folder, JOB, code=BUSY):
         assert refused(lambda: wardround_coordinator("report", opened.hub, "test")) == "coordinator.busy"
 
 
@@ -358,7 +359,7 @@ def test_a_mark_that_cannot_be_read_is_one(opened, name, code):
 
 
 def test_a_journal_is_read_while_somebody_else_has_it(opened):
-    with alone(opened.folder), opened_journal(opened.folder, opened.plan) as journal:
+    with alone(opened.folder, JOB, code=BUSY), opened_journal(opened.folder, opened.plan) as journal:
         journal.pause("study.paused")
         journal.pause("study.paused")
         assert journal.last_pause() == 0

@@ -13,11 +13,11 @@ import typer
 from wardround_client.commands.arguments import AsJson, Dir, ledger_of
 from wardround_client.home import STATUS, SiteHome
 from wardround_client.pausing import Pause
-from wardround_client.running import is_running
 from wardround_client.shelf import Shelf, Shelved
 from wardround_client.trouble import words
 from wardround_common.errors import ConfigError
 from wardround_common.files import read
+from wardround_common.locks import is_held
 
 _STATUS_LIMIT_BYTES = 4096
 
@@ -41,7 +41,7 @@ def status(folder: Dir, as_json: AsJson = False) -> None:
     data = {
         "site": config.name,
         "coordinator": f"{config.host}:{config.port}",
-        "daemon": is_running(folder),
+        "daemon": is_held(folder),
         "line": _line(home),
         "paused": pause.since,
         "note": pause.note,

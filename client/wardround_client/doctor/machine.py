@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from wardround_client.doctor.finding import Finding, fail, ok, warn
 from wardround_client.home import SiteHome
 from wardround_client.pausing import Pause
-from wardround_client.running import is_running
+from wardround_common.locks import is_held
 
 GIGABYTE = 1_000_000_000
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIGABYTE, GIGABYTE
@@ -31,7 +31,7 @@ def disk(home: SiteHome) -> Iterator[Finding]:
 
 def daemon(home: SiteHome) -> Iterator[Finding]:
     """Whether it runs, and whether it may answer."""
-    if is_running(home.path):
+    if is_held(home.path):
         yield ok("daemon", "running")
     else:
         yield warn("daemon", "not running", remedy="Start it with `wardround-site run DIR`.")
