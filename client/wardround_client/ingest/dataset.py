@@ -63,7 +63,9 @@ _META = Encoding(implicit=False, little=True)
 _TRANSFER_SYNTAX = 0x00020010
 
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls", "PIL"):
-    logging.getLogger(_name).disabled = True  # they quote values of the file, and the site's log must not
+    # They quote values of the file, and the site's log must not. A filter stays when logging is configured
+    # anew; ``disabled`` does not.
+    logging.getLogger(_name).addFilter(lambda record: False)
 
 
 @contextmanager

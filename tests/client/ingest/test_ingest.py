@@ -126,8 +126,11 @@ def test_the_saved_catalogue_is_the_one_returned(folder):
     assert Catalogue.load(folder.store / CATALOGUE_FILE, DATA).snapshot == result.catalogue.snapshot
 
 
-def test_no_identifier_appears_in_what_is_written_logged_or_warned(hospital, make, capfd, caplog):
+def test_no_identifier_appears_in_what_is_written_logged_or_warned(
+    hospital, make, capfd, caplog, monkeypatch
+):
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(logging.getLogger("pydicom"), "disabled", False)  # as ``logging.config`` does
     planted = {
         "PatientID": CANARY + "-1", "PatientName": CANARY, "IssuerOfPatientID": CANARY,
         "PatientBirthDate": CANARY, "PatientSex": CANARY, "AccessionNumber": CANARY, "StudyID": CANARY,
