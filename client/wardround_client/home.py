@@ -31,7 +31,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from wardround_client.line import LineKeys
+from wardround_client.line import HEARTBEAT_S, LineKeys
 from wardround_client.policy import SitePolicy
 from wardround_client.sealing import SiteKey
 from wardround_client.tasks.interface import RuntimeFlags
@@ -68,6 +68,8 @@ class SiteConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """File of the site key; a relative path is relative to the folder."""
     proxy: Proxy = ""
     """Of the hospital, by which the daemon reaches the coordinator; empty: what the environment says."""
+    heartbeat_s: Annotated[float, Meta(ge=10, le=60)] = HEARTBEAT_S
+    """Between signs of life; after two that are missing a site counts as away. Flower wants 10 at least."""
     policy: SitePolicy = SitePolicy()
     machine: RuntimeFlags = RuntimeFlags()
 
@@ -147,6 +149,7 @@ class SiteHome:
             ca=self.path / CA,
             certificate=self.path / TLS,
             node_key=load_key(self.private(NODE_KEY)),
+            heartbeat_s=config.heartbeat_s,
         )
 
     def private(self, name: str) -> bytes:

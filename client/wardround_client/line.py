@@ -16,6 +16,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+HEARTBEAT_S = 15.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineKeys:
@@ -26,12 +28,14 @@ class LineKeys:
         ca: Its CA's certificate, a PEM file.
         certificate: The site's TLS key and its certificate, one PEM file.
         node_key: The key that Flower knows the node by.
+        heartbeat_s: Flower calls the node away after twice this time without a sign of life.
     """
 
     address: str
     ca: Path
     certificate: Path
     node_key: EllipticCurvePrivateKey
+    heartbeat_s: float = HEARTBEAT_S
 
     def context(self) -> ssl.SSLContext:
         """TLS 1.3 with them, as they are now."""

@@ -81,8 +81,6 @@ from wardround_common.files import read
 from wardround_common.logs import event
 from wardround_common.parcels import Parcels
 
-HEARTBEAT_S = 15.0
-"""Flower calls a node away after twice this time without a sign of life."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Between two attempts to connect: longer after each that failed."""
 BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
@@ -193,6 +191,7 @@ class _Session:
         self._renew = renew
         self._online = online
         self._heard = heard
+        self._heartbeat_s = keys.heartbeat_s
         self._public = public_key_to_bytes(keys.node_key.public_key())
         self._parcels = make_parcels()
         self._clients: list[FleetHttpClient] = []
@@ -208,7 +207,7 @@ class _Session:
 
     def run(self, stop: threading.Event) -> None:
         try:
-            request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_S)
+            request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=self._heartbeat_s)
             node = Node(node_id=self._client.ActivateNode(request).node_id)
             self._online()
             ended = threading.Event()
@@ -280,8 +279,8 @@ class _Session:
 
     def _beat(self, node: Node, ended: threading.Event) -> None:
         """Show signs of life, also while a message is worked on."""
-        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
-        while not ended.wait(HEARTBEAT_S / 2):
+        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=self._heartbeat_s)
+        while not ended.wait(self._heartbeat_s / 2):
             try:
                 self._client.SendNodeHeartbeat(request)
             except _BROKEN as error:  # the next request of the main thread finds out the same

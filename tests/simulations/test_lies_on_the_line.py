@@ -26,7 +26,8 @@ from served import (
 )
 
 from wardround_client.app import make_client_app
-from wardround_client.link import HEARTBEAT_S, _Session
+from wardround_client.line import HEARTBEAT_S
+from wardround_client.link import _Session
 from wardround_common.audit import Refused, Taken
 from wardround_common.canonical import decode, encode
 from wardround_common.messages import peek_request

@@ -240,6 +240,8 @@ def found(out: Path, studies: list[Planned], names: tuple[str, ...] = NAMES) -> 
     try:
         for name in names:
             join(made.home(name), read_code(invite(CoordinatorHome(made.coordinator), name)))
+            config = made.home(name) / "site.toml"
+            config.write_text("heartbeat_s = 10\n" + config.read_text())
         for planned in studies:
             made.plan.write_text(planned.toml(names))
             plan = bytes.fromhex(made.sign(planned.study))
