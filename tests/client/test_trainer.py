@@ -76,6 +76,15 @@ def kill(process):
         time.sleep(0.01)
 
 
+def test_nothing_in_the_folder_that_it_is_started_in_is_executed(process, images, tmp_path, monkeypatch):
+    planted = tmp_path / "here"
+    planted.mkdir()
+    (planted / "queue.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(planted)
+    _, trainer = opened(process, images)
+    assert trained(trainer).noisy_steps == trained(here()).noisy_steps
+
+
 LONG = make_plan(3, recipe=PLAN.recipe.__class__(learning_rate=1.0, local_steps=400, sample_rate=0.9))
 
 

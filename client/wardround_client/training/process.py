@@ -136,7 +136,8 @@ class TrainerProcess:
             ours, theirs = socket.socketpair()
             with theirs:
                 number = theirs.fileno()
-                command = [sys.executable, "-m", "wardround_client.training.child", str(number)]
+                module = "wardround_client.training.child"
+                command = [sys.executable, "-P", "-m", module, str(number)]  # -P: nothing of this folder
                 self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[number])
             self._line = Connection(ours.detach())
         event("trainer.started", pid=self._child.pid)
