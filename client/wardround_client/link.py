@@ -70,13 +70,14 @@ from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from google.protobuf.message import DecodeError
 
 from wardround_client.app import CLIENT_APP_RAISED
 from wardround_client.line import LineKeys
 from wardround_client.trouble import CERTIFICATE, CLOCK, CLOCK_WARNING_S, why
 from wardround_common.certificates import load_certificate
 from wardround_common.enrolment import REPLY_LIMIT_BYTES, TIME_HEADER
-from wardround_common.errors import AuditError
+from wardround_common.errors import AuditError, ProtocolError
 from wardround_common.files import read
 from wardround_common.logs import event
 from wardround_common.parcels import Parcels
@@ -87,7 +88,10 @@ BUSY_POLL_S, IDLE_POLL_S, IDLE_AFTER_S = 0.2, 2.0, 60.0
 REQUEST_S = 60.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 1.0
 """Between two looks for parts of a message that the job is still sending."""
-_BROKEN = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
+_BROKEN = (
+    *(httpx.HTTPError, ObjectPullError, ObjectPushError, DecodeError, ProtocolError),
+    *(ValueError, LookupError, TypeError, AttributeError),  # Flower reads what came without looking first
+)
 """What a line does that is cut, refused, or answered with something else."""
 
 
