@@ -12,7 +12,7 @@ Not here: Flower, whose messages the caller makes (common does not know Flower).
 Rules:
 
 * A parcel holds at most ``ROOM_BYTES`` of objects.
-* What came in a parcel is answered from there once; the next pull forgets the rest.
+* What came in a parcel is answered from there, also for two messages that share a part, until the next pull.
 
 Privacy: moves what is moved anyway; keeps nothing.
 """
@@ -125,7 +125,7 @@ class Parcels:
             case "PushMessages" if self._carried:
                 return self._push(context, call_next)
             case "PullObject" if (name := context.message.object_id) in self._here:
-                return _answer(context, self._found(self._here.pop(name)))
+                return _answer(context, self._found(self._here[name]))
             case "PushObject" if context.message.object_id in self.done:
                 return _answer(context, self._stored)
             case "ConfirmMessageReceived" if context.message.message_object_id in self.done:

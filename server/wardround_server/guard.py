@@ -57,7 +57,7 @@ _FLEET = frozenset(
     f"/v1/fleet/{name}"
     for name in (
         *("activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages"),
-        *("push-object", "pull-object", "confirm-message-received"),
+        *("push-object", "pull-object"),
     )
 )
 _PATHS = _FLEET | {RENEW_PATH}

@@ -168,12 +168,14 @@ def node_number(node_key: bytes) -> int:
 
 
 def names_another(request: bytes, node_key: bytes) -> bool:
-    """Whether a request to push has a message of another node than the key's, or cannot be read."""
+    """Whether a request to push cannot be read, or is not one message of the key's node with its own tree."""
     try:
-        messages = PushMessagesRequest.FromString(request).messages_list
+        sent = PushMessagesRequest.FromString(request)
     except DecodeError:
         return True
-    return any(one.metadata.src_node_id != node_number(node_key) for one in messages)
+    roots = [tree.object_id for tree in sent.message_object_trees]
+    own = [one.metadata for one in sent.messages_list if one.metadata.src_node_id == node_number(node_key)]
+    return len(sent.messages_list) != 1 or roots != [one.message_id for one in own]
 
 
 def _renumber(state: InMemoryLinkState, old: int, new: int) -> None:
@@ -236,8 +238,8 @@ class Objects:
         names = [name for name in wanted.objects_to_push if name in objects]
         stored = tuple(name for name in names if self._state.store_object(run, session, name, objects[name]))
         for message in messages:
-            if question := message.metadata.reply_to_message_id:
-                self._state.object_store.delete(question)
+            if wanted.objects_to_push and (question := message.metadata.reply_to_message_id):
+                self._state.object_store.delete(question)  # Flower took the reply: it was asked of this node
             if self._late is not None and not wanted.objects_to_push:
                 self._look_for(message.metadata, self._late)
         return stored

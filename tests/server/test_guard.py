@@ -133,6 +133,7 @@ def test_the_guard_passes_an_enrolled_site(guard, machine):
     [
         *("/v1/control/start-run", "/v1/control/list-runs", "/v1/runtime/acquire-task", "/docs", "/"),
         *("/v1/fleet/register-node", "/v1/fleet/unregister-node", "/v1/fleet/get-fab", "/v1/fleet/get-run"),
+        "/v1/fleet/confirm-message-received",
         *("/v1/fleet/../control/start-run", "/v1/fleet/", "//v1/fleet/pull-messages"),
     ],
 )

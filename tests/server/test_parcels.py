@@ -16,7 +16,13 @@ from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.message_pb2 import Message as ProtoMessage
-from flwr.proto.message_pb2 import Metadata, PullObjectRequest, PullObjectResponse, PushObjectResponse
+from flwr.proto.message_pb2 import (
+    Metadata,
+    ObjectTree,
+    PullObjectRequest,
+    PullObjectResponse,
+    PushObjectResponse,
+)
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -275,12 +281,46 @@ def test_a_reply_in_the_name_of_another_node_is_refused_and_that_nodes_own_count
     assert service.late == []
 
 
-def test_a_message_in_the_name_of_another_node_among_ones_own_is_found():
+def test_a_push_is_one_message_of_ones_own_with_its_own_tree():
     mine = node_number(PUBLIC)
-    own, other = (ProtoMessage(metadata=Metadata(src_node_id=number)) for number in (mine, mine - 1))
-    assert not names_another(PushMessagesRequest(messages_list=[own, own]).SerializeToString(), PUBLIC)
-    assert names_another(PushMessagesRequest(messages_list=[own, other]).SerializeToString(), PUBLIC)
+    own, other = (
+        ProtoMessage(metadata=Metadata(src_node_id=number, message_id="m")) for number in (mine, mine - 1)
+    )
+    tree, another = ObjectTree(object_id="m"), ObjectTree(object_id="n")
+
+    def refused(messages, trees):
+        sent = PushMessagesRequest(messages_list=messages, message_object_trees=trees)
+        return names_another(sent.SerializeToString(), PUBLIC)
+
+    assert not refused([own], [tree])
+    assert refused([other], [tree])
+    assert refused([own, other], [tree])
+    assert refused([own, own], [tree, tree])
+    assert refused([own], [another])
+    assert refused([own], [])
+    assert refused([], [])
     assert names_another(b"\xff", PUBLIC)
+
+
+def test_a_site_cannot_take_away_what_another_was_asked(service, grid):
+    liar, victim = Client(service), Client(service, key=OTHER)
+    asked(grid, liar)
+    name = asked(grid, victim, record(9))
+    forged = Message(record(66), reply_to=liar.pull())
+    forged.metadata.__dict__["_reply_to_message_id"] = name
+    liar.push(forged)  # in its own name, and so not taken
+    assert name in service.link._state.object_store.store
+    assert same(victim.pull(), record(9))
+
+
+def test_two_replies_that_share_parts_and_come_at_once_both_arrive(service, grid):
+    clients = [Client(service), Client(service, key=OTHER)]
+    names = [asked(grid, client) for client in clients]
+    for client in clients:
+        client.push(Message(record(8), reply_to=client.pull()))
+    replies = list(grid.pull_messages(names))
+    assert [reply.has_error() for reply in replies] == [False, False]
+    assert all(same(reply, record(8)) for reply in replies)
 
 
 def test_a_reply_that_comes_when_its_request_is_gone_is_told_of_with_the_sites_name(service, grid):
