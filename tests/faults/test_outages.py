@@ -173,7 +173,7 @@ def test_the_ledger_is_that_of_the_run_without_the_outage(undisturbed, disturbed
 def test_the_outages_were_noticed(disturbed):
     studies = CoordinatorHome(disturbed.coordinator)
     assert "transport.unavailable" in codes(studies.study("frozen") / "log.jsonl")
-    assert "ConnectError" in codes(studies.study("away") / "log.jsonl")
+    assert {"ConnectError", "RemoteProtocolError"} & codes(studies.study("away") / "log.jsonl")
     assert {"audit.unusable", "storage.scratch"} & codes(disturbed.home("alder") / "log.jsonl")
 
 

@@ -95,6 +95,17 @@ class Forger(Player):
         return [name for name, message in messages if message.metadata.dst_node_id == self.victim]
 
 
+class Victim(Player):
+    """A site that is slower with its COHORT than the liar."""
+
+    liar: Forger
+
+    def _answer(self, node, pulled) -> None:
+        while pulled.messages_list[0].metadata.message_type == "query.cohort" and not self.liar.forged:
+            self.liar.turn()
+        super()._answer(node, pulled)
+
+
 class Opened(SuperLink):
     """The production one, that a liar can look into."""
 
@@ -172,11 +183,9 @@ def play(home, hospitals, keys, folder):
     """The study, in a process of its own; the sites take turns here."""
     handles = {name: hospitals.sites[name].handle for name in hospitals.names}
     handles[REPLAYER] = Replayed(handles[REPLAYER])
-    players = {
-        name: Forger(keys[name], handles[name]) if name == LIAR else Player(keys[name], handles[name])
-        for name in hospitals.names
-    }
-    players[LIAR].victim = players[VICTIM].node.node_id
+    kinds = {LIAR: Forger, VICTIM: Victim}
+    players = {name: kinds.get(name, Player)(keys[name], handles[name]) for name in hospitals.names}
+    players[LIAR].victim, players[VICTIM].liar = players[VICTIM].node.node_id, players[LIAR]
     client = players[LIAR]._client._client
     recorder = client._transport = Recorder(client._transport)
     program = Path(sys.executable).with_name("wardround-coordinator")
