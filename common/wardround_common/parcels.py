@@ -22,25 +22,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import httpx
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from wardround_common.canonical import decode, encode
 
 MEDIA_TYPE: Final = "application/vnd.wardround.parcel"
 ROOM_BYTES: Final = 12 << 20
 LIMIT_BYTES: Final = 16 << 20
+MOST_OBJECTS: Final = 4096
 
 
 class Parcel(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Flower's own request or answer, and objects beside it."""
 
     flower: bytes
-    objects: dict[str, bytes] = {}
+    objects: Annotated[dict[str, bytes], Meta(max_length=MOST_OBJECTS)] = {}
     """By identifier. From whoever sends messages, or to whoever pulls them."""
-    done: tuple[str, ...] = ()
+    done: Annotated[tuple[str, ...], Meta(max_length=MOST_OBJECTS)] = ()
     """To whoever sent messages: which objects are stored. To whoever pulls: which messages are confirmed."""
 
 
@@ -60,9 +61,9 @@ def unpack(data: bytes) -> Parcel:
 
 def that_fit(objects: Mapping[str, bytes]) -> dict[str, bytes]:
     """Objects, in order, as far as there is room."""
-    room, found = ROOM_BYTES, {}
+    room, found = ROOM_BYTES, dict[str, bytes]()
     for name, content in objects.items():
-        if len(content) <= room:
+        if len(content) <= room and len(found) < MOST_OBJECTS:
             room -= len(content)
             found[name] = content
     return found

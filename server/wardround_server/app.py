@@ -69,19 +69,19 @@ class FlowerTransport:
         start = time.monotonic()
         open_, waiting = dict(packets), dict[str, int]()
         while open_ and (seconds := time.monotonic() - start) < timeout_s:
+            arrived = False
             try:
                 away = open_.keys() - waiting.values()
                 waiting |= self._push(name, {node: open_[node] for node in open_ if node in away})
-                arrived = list(self._grid.pull_messages(list(waiting))) if waiting else []
+                for message in self._grid.pull_messages(list(waiting)) if waiting else ():
+                    arrived, node = True, waiting.pop(message.metadata.reply_to_message_id, None)
+                    if node is not None:
+                        del open_[node]
+                        yield _reply(node, message, seconds=time.monotonic() - start)
             except TransportError:  # whatever was on its way is lost
                 waiting = {}
                 time.sleep(AWAY_S)
                 continue
-            replies = [(waiting.pop(m.metadata.reply_to_message_id, None), m) for m in arrived]
-            for node, message in replies:
-                if node is not None:
-                    del open_[node]
-                    yield _reply(node, message, seconds=time.monotonic() - start)
             if seconds > ABSENT_S:
                 for node in open_.keys() - waiting.values():
                     del open_[node]

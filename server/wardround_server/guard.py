@@ -51,6 +51,10 @@ BODY_LIMIT_BYTES = 16 << 20
 """Flower sends larger arrays in pieces."""
 BODY_S = 15.0
 """How long a short body may take to arrive."""
+JOB_LIMIT_BYTES = 64 << 20
+"""Of a job's request: a parcel, or one piece of an array."""
+TOKEN_S = 60
+"""How old a request for a run may be."""
 RATE_PER_S, BURST = 100.0, 400.0
 """One exchange of a round takes a site some fifteen requests."""
 _FLEET = frozenset(
@@ -150,7 +154,11 @@ class FleetGuard:
             return
         self._used(certificate)
         if scope["path"] == RENEW_PATH:
-            await self._renewal(scope, receive, send)
+            if self._allowances[name].renewals.take():
+                await self._renewal(scope, receive, send)
+            else:
+                self._refused("guard.renewals", site=name, address=address)
+                await answer(send, HTTPStatus.TOO_MANY_REQUESTS, b"guard.renewals")
             return
 
         async def watched(message: Message) -> None:
@@ -180,7 +188,7 @@ class FleetGuard:
             return _No(HTTPStatus.LENGTH_REQUIRED, "guard.no_length")
         if len(length) > 12 or int(length) > self._limit_bytes:
             return _No(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "guard.too_long")
-        allowance = self._allowances.setdefault(site.name, _Allowance(self._bucket(), Once()))
+        allowance = self._allowances.setdefault(site.name, _Allowance(self._bucket(), Once(), _renewals()))
         if not allowance.bucket.take():
             return _No(HTTPStatus.TOO_MANY_REQUESTS, "guard.flood")
         return self._check_time(headers, allowance.once) if flower else None
@@ -219,12 +227,18 @@ class Once:
         return True
 
 
+def _renewals() -> Bucket:
+    """Ten new certificates at once, and then one in six minutes."""
+    return Bucket(rate=1 / 360, burst=10)
+
+
 @dataclass(frozen=True, slots=True)
 class _Allowance:
     """What is kept of a site's requests."""
 
     bucket: Bucket
     once: Once
+    renewals: Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,20 +263,44 @@ class LoopbackGuard:
     def __init__(self, app: ASGIApp, *, secret: bytes, run_path: str, new_run: Callable[[], object]) -> None:
         self._app = app
         self._run_path = run_path
-        self._token = b"Bearer " + secret.hex().encode()
+        self._secret = secret
         self._new_run = new_run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, make a run, or refuse."""
-        if scope["type"] == "lifespan" or scope["path"].startswith("/v1/runtime/"):
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" in headers or not length.isdigit() or int(length) > JOB_LIMIT_BYTES:
+            await answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif scope["path"].startswith("/v1/runtime/"):
             await self._app(scope, receive, send)
         elif scope["path"] != self._run_path:
             await answer(send, HTTPStatus.NOT_FOUND)
-        elif not hmac.compare_digest(dict(scope["headers"]).get(b"authorization", b""), self._token):
+        elif not self._knows(headers.get(b"authorization", b"")):
             await answer(send, HTTPStatus.FORBIDDEN)
         else:
             self._new_run()
             await answer(send, HTTPStatus.OK)
+
+    def _knows(self, token: bytes) -> bool:
+        """Whether whoever sent a token knows the secret, and made it just now."""
+        said = token.split(b":")[0][:12]
+        now = int(said) if said.isdigit() else 0
+        fresh = abs(now - time.time()) < TOKEN_S
+        return hmac.compare_digest(token, run_token(self._secret, now).encode()) and fresh
+
+
+def run_token(secret: bytes, now: int) -> str:
+    """What asks for a run: shows that its sender knows the secret, and not the secret.
+
+    Args:
+        secret: What service and job share.
+        now: Seconds since 1970.
+    """
+    return f"{now}:{hmac.digest(secret, f'wardround run {now}'.encode(), 'sha256').hex()}"
 
 
 class Clocked:

@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wardround_server.guard import CERTIFICATE
 from wardround_server.parcels import ask, read_body
 
 SITE_HOLD_S: Final = 5.0
 """A daemon that is told to stop waits for its last request."""
 JOB_HOLD_S: Final = 1.0
+MOST_HELD: Final = 16
+"""Requests of one site that are held at a time; more are answered at once. A daemon has one."""
 
 
 class Bell:
@@ -68,6 +72,7 @@ class Holding:
         self._pull, self._push = pull, push
         self._heard, self._told = heard, told
         self._hold_s = hold_s
+        self._waiting: Counter[bytes] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or hold it."""
@@ -79,16 +84,26 @@ class Holding:
             self._told.ring()
 
     async def _held(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
-        deadline = time.monotonic() + self._hold_s
+        body, peer = await read_body(receive), scope.get(CERTIFICATE, b"")
+        self._waiting[peer] += 1
+        try:
+            answer = await self._answer(
+                scope, body, self._hold_s if self._waiting[peer] <= MOST_HELD else 0.0
+            )
+        finally:
+            self._waiting[peer] -= 1
+        for message in answer:
+            await send(message)
+
+    async def _answer(self, scope: Scope, body: bytes, hold_s: float) -> list[Message]:
+        """What Flower answers as soon as that is something, or after ``hold_s``."""
+        deadline = time.monotonic() + hold_s
         while True:
             seen = self._heard.rung
             answer = await ask(self._app, scope, body)
             left = deadline - time.monotonic()
             if not _is_empty(answer) or left <= 0 or not await self._heard.wait(seen, timeout_s=left):
-                break
-        for message in answer:
-            await send(message)
+                return answer
 
 
 def _is_empty(answer: list[Message]) -> bool:

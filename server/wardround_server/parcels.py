@@ -66,7 +66,7 @@ class ParcelPort:
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            parcel = unpack(await read_body(receive))
+            parcel = await asyncio.to_thread(unpack, await read_body(receive))
         except ProtocolError as error:
             event("parcel.refused", code=error.code)
             await _send(send, [_head(HTTPStatus.BAD_REQUEST, ()), _body(b"")])

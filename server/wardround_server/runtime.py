@@ -26,13 +26,18 @@ from functools import partial
 from typing import Final
 
 import httpx
-from flwr.app import Context, Message
-from flwr.app.message import remove_content_from_message
-from flwr.common.constant import SubStatus
-from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
-from flwr.proto.message_pb2 import PullObjectResponse, PushObjectResponse
+from flwr.app import Context, Error, Message, Metadata, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.serde import context_from_proto, message_from_proto, message_to_proto, run_from_proto
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    PullObjectResponse,
+    PushObjectResponse,
+)
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
+    PullAppMessagesRequest,
     PullTaskInputRequest,
     PushAppMessagesRequest,
     PushTaskOutputRequest,
@@ -45,9 +50,19 @@ from flwr.supercore.inflatable.inflatable_object import (
     InflatableObject,
     get_all_nested_objects,
     get_object_tree,
+    iterate_object_tree,
 )
-from flwr.supercore.inflatable.inflatable_protobuf_utils import make_push_object_fn_protobuf
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, push_objects
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -56,11 +71,17 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
+from google.protobuf.message import DecodeError
 
-from wardround_common.errors import TransportError
+from wardround_common.errors import ProtocolError, TransportError
 from wardround_common.logs import event
 from wardround_common.parcels import Parcels
+from wardround_server.guard import run_token
 
+PARTS_S, FIRST_LOOK_S = 300.0, 0.02
+"""How long a job waits for the parts of a reply that are still on their way, and its first look again."""
+_NO_REPLY = (ObjectPullError, DecodeError, LookupError, AttributeError, TypeError, ValueError, RecursionError)
+"""What opening a reply runs into that a site made up."""
 RUN_PATH = "/wardround/run"
 """Of the service on loopback: asks for a new run."""
 PATIENCE_S, RENEWAL_S = 30.0, 2.0
@@ -129,7 +150,7 @@ class Runtime:
         raise _no_service("it has no run to give")
 
     def _ask_for_run(self) -> None:
-        headers = {"authorization": f"Bearer {self.secret.hex()}"}
+        headers = {"authorization": run_token(self.secret, int(time.time()))}
         url = f"http://{self.address}{RUN_PATH}"
         httpx.post(url, headers=headers, timeout=PATIENCE_S).raise_for_status()
 
@@ -168,12 +189,38 @@ class JobGrid(HttpGrid):
                 raise _no_service("there is a new run")
             return super().push_messages(messages)
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies that are there."""
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        """Replies that are there, each opened by itself: what a site made of one is that site's alone."""
         with self._answered():
             if self._renew():
                 raise _no_service("there is a new run")
-            return super().pull_messages(message_ids)
+            pulled = self._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=message_ids))
+            heads = [message_from_proto(message).metadata for message in pulled.messages_list]
+            for head, tree in zip(heads, pulled.message_object_trees, strict=True):
+                yield self._opened(head, [one.object_id for one in iterate_object_tree(tree)])
+
+    def _opened(self, head: Metadata, names: list[str]) -> Message:
+        """A reply; where it cannot be opened, the error that says so for the message that it answers."""
+        client = self._runtime_client
+        pull = make_pull_object_fn_protobuf(client.PullObject, self.node, head.run_id)
+        try:
+            contents = pull_objects(names, pull, max_time=PARTS_S, initial_backoff=FIRST_LOOK_S)
+            message = inflate_object_from_contents(head.message_id, contents)
+            client.ConfirmMessageReceived(
+                ConfirmMessageReceivedRequest(
+                    node=self.node, run_id=head.run_id, message_object_id=head.message_id
+                )
+            )
+            if not isinstance(message, Message):
+                raise TypeError("expected a message")
+            if message.metadata.reply_to_message_id != head.reply_to_message_id:
+                raise ValueError("expected a reply to the message that it is stored for")
+            if not message.has_error() and not isinstance(message.content, RecordDict):
+                raise TypeError("expected records")
+            return message
+        except _NO_REPLY as error:
+            event("reply.unreadable", level=logging.WARNING, code=type(error).__name__)
+            return make_message(metadata=head, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, "unreadable"))
 
     def beat(self) -> bool:
         """Show the service that the run goes on."""
@@ -193,7 +240,7 @@ class JobGrid(HttpGrid):
     def _answered(self) -> Iterator[None]:
         try:
             yield
-        except (httpx.HTTPError, ObjectPushError) as error:
+        except (httpx.HTTPError, ObjectPushError, ProtocolError, ValueError) as error:
             self.close()
             self._token = _NONE
             event("service.lost", level=logging.WARNING, code=type(error).__name__)

@@ -14,6 +14,7 @@ Privacy: as ``superlink``; keeps nothing.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from http import HTTPStatus
@@ -33,12 +34,12 @@ class Senders:
 
     Args:
         app: Flower's.
-        names_another: Whether a request to push, for Flower, has a message of another node than a key's.
+        objection: Why a request to push is not for Flower, from its body and the node key: a code, or empty.
     """
 
-    def __init__(self, app: ASGIApp, names_another: Callable[[bytes, bytes], bool]) -> None:
+    def __init__(self, app: ASGIApp, objection: Callable[[bytes, bytes], str]) -> None:
         self._app = app
-        self._names_another = names_another
+        self._objection = objection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -47,8 +48,9 @@ class Senders:
             await self._app(scope, receive, send)
             return
         body = await read_body(receive)
-        if self._names_another(body, base64.b64decode(node_key)):
-            await answer(send, HTTPStatus.FORBIDDEN, FORGED.encode(), code=FORGED)
+        code = await asyncio.to_thread(self._objection, body, base64.b64decode(node_key))
+        if code:
+            await answer(send, HTTPStatus.FORBIDDEN, code.encode(), code=code)
             return
         for message in await ask(self._app, scope, body):
             await send(message)

@@ -45,7 +45,7 @@ from wardround_server.renewal import Renewal, ServerCertificate
 from wardround_server.rosters import Rosters
 from wardround_server.runtime import RUN_PATH
 from wardround_server.senders import Senders
-from wardround_server.superlink import SuperLink, names_another
+from wardround_server.superlink import SuperLink
 
 LOOPBACK = "127.0.0.1"
 LOOK_S = 1.0
@@ -142,7 +142,7 @@ class Service:
         rosters = Rosters(home, authority_key=home.authority_key)
         rosters.look()
         to_sites, to_job = Bell(), Bell()
-        from_sites = Arrivals(ParcelPort(Senders(link.app, names_another), link.fleet), link)
+        from_sites = Arrivals(ParcelPort(Senders(link.app, link.objection), link.fleet), link)
         from_job = ParcelPort(link.app, link.runtime)
         fleet = FleetGuard(
             _held(from_sites, "/v1/fleet", heard=to_sites, told=to_job, hold_s=SITE_HOLD_S),

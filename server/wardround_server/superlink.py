@@ -21,6 +21,7 @@ References: Flower 1.41, ``create_app``.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 
@@ -42,11 +43,14 @@ from wardround_common.canonical import digest
 from wardround_common.errors import StorageError
 from wardround_common.logs import event
 from wardround_common.parcels import that_fit
+from wardround_server.senders import FORGED
 
 Pulled = PullMessagesResponse | PullAppMessagesResponse
 Sent = PushMessagesRequest | PushAppMessagesRequest
 Answered = PushMessagesResponse | PushAppMessagesResponse
 
+MOST_PARTS = 2000
+"""Of one message. Flower cuts 44 MB into a dozen."""
 _PLACEHOLDER = b"wardround runs what is installed"
 _APP = "wardround/study"
 
@@ -111,6 +115,26 @@ class SuperLink:
                 if message.metadata.dst_node_id == node and not answered:
                     message.metadata.delivered_at = ""
 
+    def objection(self, request: bytes, node_key: bytes) -> str:
+        """Why a request to push is not for Flower; empty where it is (``senders``).
+
+        It is to be one message of the key's node, with its own tree of at most so many parts, and none that
+        was pushed before: Flower would keep the tree of each for as long as the run lasts.
+        """
+        try:
+            sent = PushMessagesRequest.FromString(request)
+        except DecodeError:
+            return FORGED
+        roots = [tree.object_id for tree in sent.message_object_trees]
+        number = node_number(node_key)
+        own = [one.metadata.message_id for one in sent.messages_list if one.metadata.src_node_id == number]
+        if len(sent.messages_list) != 1 or roots != own:
+            return FORGED
+        parts = iterate_object_tree(sent.message_object_trees[0])
+        if sum(1 for _ in itertools.islice(parts, MOST_PARTS + 1)) > MOST_PARTS:
+            return "guard.too_many_parts"
+        return "guard.sent_before" if own[0] in self._state.message_res_store else ""
+
     def new_run(self) -> int:
         """A run that waits for an executor.
 
@@ -165,17 +189,6 @@ class SuperLink:
 def node_number(node_key: bytes) -> int:
     """The number of a node, from its key: the same in every life of the service."""
     return int.from_bytes(digest("node number", node_key)[:8], "big") | 1 << 63  # neither 0 nor SuperLink's 1
-
-
-def names_another(request: bytes, node_key: bytes) -> bool:
-    """Whether a request to push cannot be read, or is not one message of the key's node with its own tree."""
-    try:
-        sent = PushMessagesRequest.FromString(request)
-    except DecodeError:
-        return True
-    roots = [tree.object_id for tree in sent.message_object_trees]
-    own = [one.metadata for one in sent.messages_list if one.metadata.src_node_id == node_number(node_key)]
-    return len(sent.messages_list) != 1 or roots != [one.message_id for one in own]
 
 
 def _renumber(state: InMemoryLinkState, old: int, new: int) -> None:

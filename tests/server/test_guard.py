@@ -4,6 +4,7 @@ import asyncio
 import base64
 import datetime
 import itertools
+import time
 
 import pytest
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
@@ -23,6 +24,7 @@ from wardround_server.guard import (
     FleetGuard,
     LoopbackGuard,
     answer,
+    run_token,
 )
 
 ALDER = Enrolled("alder", b"node key of alder", b"identity of alder")
@@ -262,10 +264,22 @@ def test_a_bucket_fills_again():
 def test_the_loopback_port_makes_a_run_for_whoever_knows_the_secret(machine):
     made = []
     guard = LoopbackGuard(machine, secret=b"secret", run_path="/run", new_run=lambda: made.append(1))
-    assert ask(guard, "/run", authorization="Bearer " + b"secret".hex()) == 200
-    assert ask(guard, "/run", authorization="Bearer " + b"guess".hex()) == 403
+    now = int(time.time())
+    assert ask(guard, "/run", authorization=run_token(b"secret", now)) == 200
+    assert ask(guard, "/run", authorization=run_token(b"guess", now)) == 403
+    assert ask(guard, "/run", authorization=run_token(b"secret", now - 120)) == 403  # somebody kept it
+    assert ask(guard, "/run", authorization=f"{now}:") == 403
     assert ask(guard, "/run") == 403
+    assert "secret" not in run_token(b"secret", now)
     assert made == [1]
+    assert machine.paths == []
+
+
+@pytest.mark.parametrize("length", [str((64 << 20) + 1), "x", "-1"])
+def test_the_loopback_port_reads_no_endless_body(machine, length):
+    guard = LoopbackGuard(machine, secret=b"secret", run_path="/run", new_run=lambda: None)
+    assert ask(guard, "/v1/runtime/push-messages", **{"content-length": length}) == 413
+    assert ask(guard, "/v1/runtime/push-messages", **{"transfer-encoding": "chunked"}) == 413
     assert machine.paths == []
 
 
@@ -289,3 +303,11 @@ def test_what_is_refused_behind_the_guard_has_the_code_that_was_given(told):
         ("fleet.http_403", "alder"),
         ("guard.forged_sender", "alder"),
     ]
+
+
+def test_a_site_gets_ten_certificates_at_once_and_no_more(machine, told):
+    guard = make_guard(machine, told)
+    assert [ask(guard, RENEW_PATH) for _ in range(11)] == [201] * 10 + [429]
+    assert [code for code, *_ in told.all] == ["guard.renewals"]
+    assert ask(guard, RENEW_PATH, certificate=b"birch") == 201
+    assert ask(guard) == 200

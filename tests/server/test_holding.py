@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from wardround_server.holding import Bell, Holding
+from wardround_server.holding import MOST_HELD, Bell, Holding
 
 PULL, PUSH = "/api/pull-messages", "/api/push-messages"
 
@@ -134,5 +134,24 @@ def test_flower_gets_the_whole_body():
         site, _ = sides(queue, hold_s=0.0)
         await ask(site, PULL, pieces=(b"no", b"de", b"!"))
         assert queue.bodies == [b"node!"]
+
+    run(story())
+
+
+def test_who_asks_too_often_at_a_time_is_not_held():
+    async def story():
+        queue = Queue()
+        site, _ = sides(queue)
+        held = [asyncio.create_task(ask(site, PULL)) for _ in range(MOST_HELD)]
+        await asyncio.sleep(0.05)
+        assert await ask(site, PULL) == b""
+        assert not any(task.done() for task in held)
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        again = asyncio.create_task(ask(site, PULL))
+        await asyncio.sleep(0.05)
+        assert not again.done()
+        again.cancel()
 
     run(story())

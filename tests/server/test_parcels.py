@@ -52,7 +52,7 @@ from wardround_server.guard import LoopbackGuard
 from wardround_server.parcels import ParcelPort
 from wardround_server.runtime import RUN_PATH, JobGrid, Runtime
 from wardround_server.senders import Senders
-from wardround_server.superlink import SuperLink, names_another, node_number
+from wardround_server.superlink import SuperLink, node_number
 from wardround_simulations.deployed import free_ports
 
 SECRET = os.urandom(32)
@@ -75,7 +75,7 @@ class Service:
         assert started.wait(30)
 
     async def _run(self, started):
-        flower = Senders(self.link.app, names_another)
+        flower = Senders(self.link.app, self.link.objection)
         fleet = Arrivals(ParcelPort(flower, self.link.fleet), self.link)
         runtime = ParcelPort(self.link.app, self.link.runtime)
         loopback = LoopbackGuard(runtime, secret=SECRET, run_path=RUN_PATH, new_run=self.link.new_run)
@@ -282,6 +282,7 @@ def test_a_reply_in_the_name_of_another_node_is_refused_and_that_nodes_own_count
 
 
 def test_a_push_is_one_message_of_ones_own_with_its_own_tree():
+    link = SuperLink(SECRET)
     mine = node_number(PUBLIC)
     own, other = (
         ProtoMessage(metadata=Metadata(src_node_id=number, message_id="m")) for number in (mine, mine - 1)
@@ -290,7 +291,7 @@ def test_a_push_is_one_message_of_ones_own_with_its_own_tree():
 
     def refused(messages, trees):
         sent = PushMessagesRequest(messages_list=messages, message_object_trees=trees)
-        return names_another(sent.SerializeToString(), PUBLIC)
+        return link.objection(sent.SerializeToString(), PUBLIC) == "guard.forged_sender"
 
     assert not refused([own], [tree])
     assert refused([other], [tree])
@@ -299,7 +300,69 @@ def test_a_push_is_one_message_of_ones_own_with_its_own_tree():
     assert refused([own], [another])
     assert refused([own], [])
     assert refused([], [])
-    assert names_another(b"\xff", PUBLIC)
+    assert link.objection(b"\xff", PUBLIC) == "guard.forged_sender"
+    wide = ObjectTree(object_id="m", children=[another] * 2000)
+    sent = PushMessagesRequest(messages_list=[own], message_object_trees=[wide])
+    assert link.objection(sent.SerializeToString(), PUBLIC) == "guard.too_many_parts"
+
+
+def test_a_reply_is_pushed_once(service, grid):
+    client = Client(service)
+    asked(grid, client)
+    reply = Message(record(3), reply_to=client.pull())
+    client.push(reply)
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        client.push(reply)
+    assert (caught.value.response.status_code, caught.value.response.text) == (403, "guard.sent_before")
+
+
+def altered(reply, how):
+    """A reply as a liar stores it: its parts by name, and what of them arrives."""
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(reply).items()}
+    root = reply.object_id
+    if how == "garbage":
+        parts[root] = b"no object"
+    elif how == "no part":
+        head = parts[root]
+        parts[root] = head.replace(head[-64:], b"0" * 64)
+    elif how == "not a message":
+        parts[root] = next(part for name, part in parts.items() if part.startswith(b"ConfigRecord"))
+    return parts
+
+
+@pytest.mark.parametrize("how", ["garbage", "no part", "not a message"])
+def test_a_reply_that_cannot_be_opened_is_its_sites_alone(service, grid, how):
+    liar, other = Client(service), Client(service, key=OTHER)
+    first, second = asked(grid, liar), asked(grid, other, record(8))
+    reply = Message(record(3), reply_to=liar.pull())
+    reply.metadata.__dict__["_message_id"] = root = reply.object_id
+    parts = altered(reply, how)
+    state = service.link._state
+    liar.push(reply)
+    for name in parts:  # as if they had been stored so: Flower checks what it is sent, by name
+        state.object_store.store[name].content = parts[name]
+    assert root in state.object_store.store
+    other.push(Message(record(4), reply_to=other.pull()))
+    replies = {one.metadata.reply_to_message_id: one for one in grid.pull_messages([first, second])}
+    assert replies[first].has_error()
+    assert same(replies[second], record(4))
+
+
+def test_a_reply_in_the_place_of_another_is_not_believed(service, grid):
+    client = Client(service)
+    first = asked(grid, client)
+    asked(grid, client, record(8))
+    message, later = client.pull(), client.pull()
+    reply = Message(record(3), reply_to=message)
+    inner = Message(record(3), reply_to=later)
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    client.push(reply)
+    inner.metadata.__dict__["_message_id"] = inner.object_id
+    store = service.link._state.object_store.store
+    store[reply.object_id].content = inner.deflate()
+    (got,) = grid.pull_messages([first])
+    assert got.has_error()
+    assert got.metadata.reply_to_message_id == first
 
 
 def test_a_site_cannot_take_away_what_another_was_asked(service, grid):
@@ -329,7 +392,6 @@ def test_a_reply_that_comes_when_its_request_is_gone_is_told_of_with_the_sites_n
     message = client.pull()
     reply = Message(record(1), reply_to=message)
     client.push(reply)
-    client.push(reply)  # again, as after a line that broke
     assert len(list(grid.pull_messages([name]))) == 1
     assert service.late == []
     client.push(Message(record(2), reply_to=message))
@@ -353,7 +415,7 @@ def test_a_job_says_so_while_the_service_is_away_and_goes_on_when_it_is_back(ser
     asked(grid, client)
     port = service.port
     service.stop()
-    for act in (lambda: grid.pull_messages(["x"]), grid.get_node_ids, lambda: asked(grid, client)):
+    for act in (lambda: list(grid.pull_messages(["x"])), grid.get_node_ids, lambda: asked(grid, client)):
         with pytest.raises(TransportError) as caught:
             act()
         assert caught.value.code == "coordinator.no_service"
