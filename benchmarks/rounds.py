@@ -207,6 +207,11 @@ def measure() -> list[Result]:
     for n in (3, 10):
         got = deployed(n)
         results += _table(f"n{n}", got)
+        if n == 3:
+            results.append(Result("round.idle_site_cpu_percent", got.idle_site_percent, "%"))
+            results.append(
+                Result("round.idle_service_cpu_percent", got.idle_service_percent, "%", "per site")
+            )
     large = deployed(3, model="bench-44mb", rounds=3)
     results.append(Result("round.44mb_s", large.round_s, "s", "3 sites, 11 M parameters"))
     results += stock.measure()
@@ -223,8 +228,6 @@ def _table(n: str, got: Measured) -> list[Result]:
         Result(f"round.{n}_service_cpu_ms_per_exchange", 1e3 * got.service_cpu_s / EXCHANGES, "ms"),
         Result(f"round.{n}_job_cpu_ms_per_exchange", 1e3 * got.job_cpu_s / EXCHANGES, "ms"),
         Result(f"round.{n}_site_cpu_ms_per_exchange", 1e3 * got.site_cpu_s / EXCHANGES, "ms", "each"),
-        Result(f"round.{n}_idle_site_cpu_percent", got.idle_site_percent, "%"),
-        Result(f"round.{n}_idle_service_cpu_percent", got.idle_service_percent, "%", "per site"),
         *(Result(f"round.{n}_{who}_mb", mb, "MB", "own memory") for who, mb in got.memory_mb.items()),
     ]
 
