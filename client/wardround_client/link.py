@@ -275,11 +275,9 @@ class _Session:
                 )
             )
             left = set(pushed.objects_to_push) - self._parcels.done
-            push_objects(
-                parts,
-                make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id),
-                object_ids_to_push=left,
-            )
+            if left:
+                send = make_push_object_fn_protobuf(self._client.PushObject, node, run, pushed.session_id)
+                push_objects(parts, send, object_ids_to_push=left)
 
     def _beat(self, node: Node, ended: threading.Event) -> None:
         """Show signs of life, also while a message is worked on."""

@@ -73,10 +73,9 @@ class ParcelPort:
             return
         answer = await self._ask(scope, parcel.flower)
         if _succeeded(answer):
-            stored = await asyncio.to_thread(
-                self._store.store, parcel.flower, _content(answer), parcel.objects
-            )
-            answer = _closed(answer, Parcel(_content(answer), {}, stored))
+            content = _content(answer)
+            stored = await asyncio.to_thread(self._store.store, parcel.flower, content, parcel.objects)
+            answer = _closed(answer, Parcel(content, {}, stored))
         await _send(send, answer)
 
     async def _pull(self, scope: Scope, receive: Receive, send: Send) -> None:
